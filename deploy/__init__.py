@@ -1,0 +1,1 @@
+"""How RosterHub is run: the command line, the local servers, the files for production."""

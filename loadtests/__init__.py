@@ -1,0 +1,1 @@
+"""Rosters of any size, made from a seed, for tests, samples and load."""

@@ -1,0 +1,1 @@
+"""What happens to rows: open, read, check, stage, merge, publish. Knows no queue and no HTTP."""

@@ -1,0 +1,138 @@
+"""The package: a zip whose directory is checked before a byte of it is inflated.
+
+Python's zipfile reads what hostile zips declare (reliability 3.2): overlapping entries, links,
+folders, doubled and foreign names, sizes that lie. Each is refused here by name, and what is
+inflated is counted while it is.
+"""
+
+import stat
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pipeline.faults import Broken
+from pipeline.limits import Limits
+from schemas import rules
+from schemas.roster import BY_FILE
+from schemas.rules import Finding
+
+MANIFEST = "manifest.csv"
+NAMES = frozenset({MANIFEST, *(f"{file}.csv" for file in BY_FILE)})
+PACKAGE = "package"
+ENCRYPTED_BIT = 0x1
+RATIO_FLOOR = 1024 * 1024
+LOCAL_HEADER = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One CSV to read: its name, and how many bytes it claims to have."""
+
+    name: str
+    size: int
+    path: Path
+    zipped: bool
+    limits: Limits
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, in pieces; raises Broken where they are not what the zip says."""
+        return self._inflated() if self.zipped else read(self.path.open("rb"), self.limits.piece)
+
+    def _inflated(self) -> Iterator[bytes]:
+        done = 0
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(self.name) as stream:
+                for chunk in read(stream, self.limits.piece):
+                    done += len(chunk)
+                    if done > self.size:
+                        raise Broken(Finding(rule=rules.CORRUPT, file=self.name))
+                    yield chunk
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise Broken(Finding(rule=rules.CORRUPT, file=self.name)) from error
+        if done != self.size:
+            raise Broken(Finding(rule=rules.CORRUPT, file=self.name))
+
+
+def read(stream: IO[bytes], size: int) -> Iterator[bytes]:
+    """The stream in chunks of at most `size` bytes; closes it."""
+    with stream:
+        while chunk := stream.read(size):
+            yield chunk
+
+
+def package(path: Path, limits: Limits) -> tuple[dict[str, Source], list[Finding]]:
+    """The CSV files of a zip by name, and what is wrong with its directory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, UnicodeDecodeError, ValueError, OSError):
+        return {}, [Finding(rule=rules.NOT_A_ZIP, file=PACKAGE)]
+    findings = [*directory(entries, limits, path.stat().st_size)]
+    sources = {
+        entry.filename: Source(entry.filename, entry.file_size, path, zipped=True, limits=limits)
+        for entry in entries
+    }
+    return sources, findings
+
+
+def directory(entries: list[zipfile.ZipInfo], limits: Limits, size: int) -> Iterator[Finding]:
+    """What the directory of the zip already gives away."""
+    if len(entries) > limits.zip_entries:
+        yield too_large(f"{limits.zip_entries} files")
+        return
+    for entry in entries:
+        yield from inspected(entry)
+    for name, count in Counter(entry.orig_filename for entry in entries).items():
+        if count > 1:
+            yield Finding(rule=rules.DUPLICATE_ENTRY, file=printable(name))
+    if overlapping(entries, size):
+        yield Finding(rule=rules.OVERLAP, file=PACKAGE)
+    if sum(entry.file_size for entry in entries) > limits.zip_max:
+        yield too_large(f"{limits.zip_max} bytes")
+    elif any(bomb(entry, limits) for entry in entries):
+        yield too_large(f"{limits.zip_ratio} times its compressed size")
+
+
+def inspected(entry: zipfile.ZipInfo) -> Iterator[Finding]:
+    """What is wrong with one entry: its name, its kind, its encryption."""
+    # orig_filename is the name as stored; filename ends at a NUL.
+    if entry.orig_filename not in NAMES:
+        name = printable(entry.orig_filename)
+        yield Finding(rule=rules.ENTRY_NAME, file=PACKAGE, value=name)
+    mode = entry.external_attr >> 16
+    if entry.is_dir() or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
+        yield Finding(rule=rules.NOT_A_FILE, file=printable(entry.orig_filename))
+    if entry.flag_bits & ENCRYPTED_BIT:
+        yield Finding(rule=rules.ENCRYPTED, file=printable(entry.orig_filename))
+
+
+def overlapping(entries: list[zipfile.ZipInfo], size: int) -> bool:
+    """Whether two entries share bytes, or one reaches beyond the file."""
+    ends = 0
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        if entry.header_offset < ends:
+            return True
+        name = len(entry.orig_filename.encode())
+        ends = entry.header_offset + LOCAL_HEADER + name + entry.compress_size
+    return ends > size
+
+
+def bomb(entry: zipfile.ZipInfo, limits: Limits) -> bool:
+    """Whether the entry grows more than any roster does. Small files may repeat themselves."""
+    return entry.file_size > RATIO_FLOOR and entry.file_size > limits.zip_ratio * max(
+        entry.compress_size, 1
+    )
+
+
+def too_large(limit: str) -> Finding:
+    """The package passes a ceiling."""
+    return Finding(rule=rules.TOO_LARGE, file=PACKAGE, facts={"limit": limit})
+
+
+def printable(name: str) -> str:
+    """A name from the zip, safe to store and show."""
+    return "".join(sign if sign.isprintable() else "�" for sign in name)[:200]

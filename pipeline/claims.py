@@ -1,0 +1,169 @@
+"""A claimed run: the right to work on it for as long as the lease is renewed.
+
+The claim counts an attempt and raises the fence; whoever holds an older fence can change nothing
+any more. The lease is renewed by a thread with a connection of its own, so that a long statement
+does not let it run out, and a stopped process does.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg.errors import UniqueViolation
+from psycopg.types.json import Jsonb
+
+from pipeline.database import Connection, connect, tenant
+from schemas.runs import Mode, Progress, Stage
+from schemas.statements import load
+
+SQL = load("pipeline", "runs.sql")
+log = structlog.get_logger()
+
+
+class Fenced(Exception):
+    """Another worker has taken the run; this one must not touch it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that is ours under this fence."""
+
+    tenant_id: int
+    id: UUID
+    attempt: int
+    fence: int
+    entity: str | None
+    mode: Mode | None
+    upload_id: UUID
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What names the run and the claim in a statement."""
+        return {"tenant_id": self.tenant_id, "id": self.id, "fence": self.fence}
+
+
+def take(db: Connection, tenant_id: int, *, lease: float, worker: str) -> Claim | None:
+    """Claim the district's next import; None where there is none, or another worker was faster."""
+    try:
+        with tenant(db, tenant_id):
+            row = db.execute(
+                SQL["claim"], {"tenant_id": tenant_id, "lease": lease, "worker": worker}
+            ).fetchone()
+    except UniqueViolation:
+        return None
+    if row is None:
+        return None
+    run_id, attempts, fence, entity, mode, upload_id = row
+    return Claim(tenant_id, run_id, attempts, fence, entity, mode, upload_id)
+
+
+@contextmanager
+def holding(db: Connection, claim: Claim) -> Iterator[None]:
+    """A transaction that has effect only while the claim stands; raises Fenced otherwise."""
+    with tenant(db, claim.tenant_id):
+        if db.execute(SQL["hold_run"], claim.key).fetchone() is None:
+            raise Fenced
+        yield
+
+
+@dataclass(slots=True)
+class Watch:
+    """How far a run is, and whether it may go on. Shared by the work and its heartbeat."""
+
+    stage: Stage = "open"
+    progress: dict[str, Progress] = field(default_factory=dict)
+    lost: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def advance(self, file: str, done: int, total: int) -> None:
+        """A file got on; raises Fenced where the run is no longer ours."""
+        self.progress = {**self.progress, file: Progress(done=done, total=max(done, total))}
+        self.check()
+
+    def check(self) -> None:
+        """Stop where another worker has taken over."""
+        if self.lost.is_set():
+            raise Fenced
+
+
+@contextmanager
+def heartbeat(url: str, claim: Claim, *, lease: float, timeout: float) -> Iterator[Watch]:
+    """Renew the lease every third of it while the work lasts."""
+    watch = Watch()
+    beat = threading.Thread(
+        target=_renew, args=(url, claim, watch, lease, timeout), name="heartbeat", daemon=True
+    )
+    beat.start()
+    try:
+        yield watch
+    finally:
+        watch.over.set()
+        beat.join()
+
+
+def _renew(url: str, claim: Claim, watch: Watch, lease: float, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while not watch.over.wait(lease / 3):
+        if time.monotonic() > deadline:
+            # Neither Polars nor a query can be interrupted from here; the supervisor replaces us.
+            log.error("import_timed_out", run_id=str(claim.id), seconds=timeout)
+            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            if not renewed(url, claim, watch, lease):
+                watch.lost.set()
+                return
+        except psycopg.Error as error:
+            log.warning("lease_not_renewed", run_id=str(claim.id), error=type(error).__name__)
+
+
+def renewed(url: str, claim: Claim, watch: Watch, lease: float) -> bool:
+    """One heartbeat; a connection per beat survives every outage without a thought."""
+    with connect(url, name="rosterhub heartbeat") as db, tenant(db, claim.tenant_id):
+        db.execute("set local lock_timeout = '1s'")
+        found = db.execute(
+            SQL["renew"],
+            {**claim.key, "lease": lease, "stage": watch.stage, "progress": Jsonb(watch.progress)},
+        )
+        return found.fetchone() is not None
+
+
+def release(db: Connection, claim: Claim, pause: float) -> None:
+    """Give the run back for a later attempt; a stale claim gives back nothing."""
+    with tenant(db, claim.tenant_id):
+        db.execute(SQL["release"], {**claim.key, "pause": pause})
+
+
+def end(
+    db: Connection,
+    claim: Claim,
+    *,
+    state: str,
+    stage: Stage,
+    watch: Watch,
+    version: int | None = None,
+    counts: Mapping[str, Any] | None = None,
+    findings: Mapping[str, int] | None = None,
+    failure: Mapping[str, str] | None = None,
+) -> None:
+    """Write the end of a run, inside `holding`."""
+    db.execute(
+        SQL["end_run"],
+        {
+            **claim.key,
+            "state": state,
+            "stage": stage,
+            "version": version,
+            "progress": Jsonb(watch.progress),
+            "counts": Jsonb(counts or {}),
+            "findings": Jsonb(findings or {}),
+            "failure": None if failure is None else Jsonb(failure),
+        },
+    )

@@ -1,0 +1,153 @@
+"""manifest.csv: which version, and how each file is meant (CSV binding 5)."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pipeline.archive import MANIFEST, Source
+from pipeline.faults import Broken, cut
+from pipeline.text import pieces
+from schemas import rules
+from schemas.profiles import MANIFEST_HEADER, MANIFEST_VERSION, MODES, VERSIONS
+from schemas.roster import BINDING, BY_FILE
+from schemas.rules import Finding
+from schemas.runs import Mode
+
+VERSION = "oneroster.version"
+FIXED = ("manifest.version", VERSION)
+FILES = tuple(f"file.{entity.file}" for entity in BINDING)
+OPTIONAL = ("source.systemName", "source.systemCode")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The version, and the mode of every file that is not absent."""
+
+    version: str
+    modes: Mapping[str, Mode]
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A row of the manifest."""
+
+    line: int
+    name: str
+    value: str
+
+
+def read(sources: Mapping[str, Source]) -> tuple[Manifest, list[Finding]]:
+    """The manifest of a package, compared with what the zip holds."""
+    source = sources.get(MANIFEST)
+    if source is None:
+        return EMPTY, [Finding(rule=rules.MANIFEST_MISSING, file=MANIFEST)]
+    try:
+        rows, findings = properties(source)
+    except Broken as broken:
+        return EMPTY, [broken.finding]
+    values = {row.name: row.value for row in rows}
+    findings += [*unknown(rows), *missing(values), *wrong(rows), *mismatched(values, sources)]
+    return Manifest(values.get(VERSION, ""), modes(values)), findings
+
+
+EMPTY = Manifest("", {})
+
+
+def properties(source: Source) -> tuple[list[Property], list[Finding]]:
+    """The rows, and what is wrong with their shape."""
+    text = b"".join(piece.data for piece in pieces(source)).decode()
+    lines = text.splitlines()
+    rows: list[Property] = []
+    findings: list[Finding] = []
+    for number, line in enumerate(lines, start=1):
+        cells = split(line)
+        if number == 1:
+            findings += header(cells)
+        elif cells is None:
+            findings.append(Finding(rule=rules.QUOTING, file=MANIFEST, line=number))
+        elif len(cells) != len(MANIFEST_HEADER):
+            facts = {"found": len(cells), "expected": len(MANIFEST_HEADER)}
+            findings.append(Finding(rule=rules.ROW_WIDTH, file=MANIFEST, line=number, facts=facts))
+        else:
+            rows.append(Property(number, *cells))
+    return rows, findings
+
+
+def split(line: str) -> list[str] | None:
+    """The cells of a line, or None where its quotes are broken."""
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error:
+        return None
+
+
+def header(cells: list[str] | None) -> Iterator[Finding]:
+    """The header is `propertyName,value`."""
+    for name in MANIFEST_HEADER:
+        if name not in (cells or ()):
+            yield Finding(rule=rules.HEADER_MISSING, file=MANIFEST, line=1, column=name)
+    if cells and set(cells) == set(MANIFEST_HEADER) and tuple(cells) != MANIFEST_HEADER:
+        facts = {"found": 2, "expected": 1}
+        yield Finding(
+            rule=rules.HEADER_ORDER, file=MANIFEST, line=1, column=MANIFEST_HEADER[0], facts=facts
+        )
+
+
+def unknown(rows: list[Property]) -> Iterator[Finding]:
+    """Properties that are doubled, or that the binding does not know."""
+    seen: set[str] = set()
+    for row in rows:
+        if row.name in seen:
+            yield at(row, rules.MANIFEST_DUPLICATE, row.name)
+        elif row.name not in (*FIXED, *FILES, *OPTIONAL):
+            yield at(row, rules.MANIFEST_UNKNOWN, row.name)
+        seen.add(row.name)
+
+
+def at(row: Property, rule: rules.Rule, value: str, **facts: str) -> Finding:
+    """A finding about a row."""
+    return Finding(
+        rule=rule, file=MANIFEST, line=row.line, column=cut(row.name), value=cut(value), facts=facts
+    )
+
+
+def missing(values: Mapping[str, str]) -> Iterator[Finding]:
+    """Properties that every manifest has."""
+    for name in (*FIXED, *FILES):
+        if name not in values:
+            yield Finding(rule=rules.MANIFEST_PROPERTY, file=MANIFEST, column=name)
+
+
+def wrong(rows: list[Property]) -> Iterator[Finding]:
+    """Versions this hub does not read, and modes that are none."""
+    accepted = {FIXED[0]: {MANIFEST_VERSION}, VERSION: VERSIONS}
+    for row in rows:
+        if row.name in accepted and row.value not in accepted[row.name]:
+            expected = ", ".join(sorted(accepted[row.name]))
+            yield at(row, rules.MANIFEST_VERSION, row.value, expected=expected)
+        if row.name in FILES and row.value not in MODES:
+            yield at(row, rules.MANIFEST_MODE, row.value)
+
+
+def mismatched(values: Mapping[str, str], sources: Mapping[str, Source]) -> Iterator[Finding]:
+    """Files that are there though absent, or missing though announced (binding 2)."""
+    for file in BY_FILE:
+        mode, name = values.get(f"file.{file}"), f"{file}.csv"
+        if mode == "absent" and name in sources:
+            yield Finding(rule=rules.FILE_UNEXPECTED, file=name)
+        if mode in ("bulk", "delta") and name not in sources:
+            yield Finding(rule=rules.FILE_MISSING, file=name, value=mode)
+
+
+def modes(values: Mapping[str, str]) -> dict[str, Mode]:
+    """The mode of each file that the package brings, in load order."""
+    found: dict[str, Mode] = {}
+    for file in BY_FILE:
+        match values.get(f"file.{file}"):
+            case "bulk":
+                found[file] = "bulk"
+            case "delta":
+                found[file] = "delta"
+            case _:
+                pass
+    return found

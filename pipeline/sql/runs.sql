@@ -1,0 +1,102 @@
+-- The life of a run in PostgreSQL. Only the database's clock counts, and every statement that
+-- changes a claimed run names the fence of its claim: a stale worker changes nothing.
+
+-- claim --
+-- The district's oldest import that is due, or the one whose worker has gone silent.
+update runs set
+    state = 'running', stage = 'open', attempts = attempts + 1, fence = fence + 1, worker = %(worker)s,
+    lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
+    started_at = coalesce(started_at, clock_timestamp()), progress = '{}', counts = '{}'
+where tenant_id = %(tenant_id)s and id = (
+    select id from runs as r
+    where r.tenant_id = %(tenant_id)s and r.kind = 'import' and (
+        r.state = 'running' and r.lease_until < clock_timestamp()
+        or r.state = 'queued' and r.next_run_at <= clock_timestamp() and not exists (
+            select from runs as busy
+            where busy.tenant_id = r.tenant_id and busy.kind = 'import' and busy.state = 'running'
+        )
+    )
+    order by r.state = 'running' desc, r.created_at, r.id
+    limit 1
+    for update skip locked
+)
+returning id, attempts, fence, entity, mode, upload_id;
+
+-- upload --
+-- Where the bytes of a run lie, and what they must be.
+select object_key, bytes, sha256 from uploads where tenant_id = %(tenant_id)s and id = %(upload_id)s;
+
+-- due --
+-- Districts with something to do (control role): the reconciler's question.
+select distinct r.tenant_id from runs as r
+where r.kind = 'import' and (
+    r.state = 'queued' and r.next_run_at <= clock_timestamp()
+    or r.state = 'running' and r.lease_until < clock_timestamp()
+);
+
+-- renew --
+-- The heartbeat: a longer lease, and how far the run is.
+update runs set
+    lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
+    stage = %(stage)s, progress = %(progress)s
+where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running'
+returning id;
+
+-- hold_run --
+-- Inside the transaction of an effect: the claim still stands, and nobody takes it meanwhile.
+select id from runs
+where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running'
+for update;
+
+-- forget_findings --
+-- An attempt begins with a clean sheet.
+delete from findings where tenant_id = %(tenant_id)s and run_id = %(id)s;
+
+-- add_finding --
+insert into findings
+    (tenant_id, run_id, seq, file, line, "column", sourced_id, rule, severity, value, facts)
+values (
+    %(tenant_id)s, %(run_id)s, %(seq)s, %(file)s, %(line)s, %(column)s, %(sourced_id)s, %(rule)s,
+    %(severity)s, %(value)s, %(facts)s
+);
+
+-- set_profile --
+update runs set profile = %(profile)s
+where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s;
+
+-- lock_district --
+-- One writer at a time; answers the version that stands.
+select version, published_at from districts where tenant_id = %(tenant_id)s for update;
+
+-- add_version --
+-- dateLastModified of everything this version changed: later than the last by 1 ms at least.
+insert into versions (tenant_id, version, run_id, kind, published_at, counts)
+select tenant_id, %(version)s, %(id)s, 'import',
+    greatest(
+        date_trunc('milliseconds', clock_timestamp()),
+        coalesce(published_at + interval '1 millisecond', '-infinity')
+    ),
+    %(counts)s
+from districts where tenant_id = %(tenant_id)s
+returning published_at;
+
+-- end_run --
+update runs set
+    state = %(state)s, finished_at = clock_timestamp(), lease_until = null, worker = null,
+    stage = %(stage)s, version = %(version)s, progress = %(progress)s, counts = %(counts)s,
+    findings = %(findings)s, failure = %(failure)s
+where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running'
+returning id;
+
+-- move_district --
+-- The last statement before the commit: readers see the version, or nothing of it.
+update districts set version = %(version)s, published_at = %(published_at)s
+where tenant_id = %(tenant_id)s;
+
+-- release --
+-- Something was away; try again after a pause, without an end.
+update runs set
+    state = 'queued', lease_until = null, worker = null,
+    next_run_at = clock_timestamp() + make_interval(secs => %(pause)s)
+where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running'
+returning id;

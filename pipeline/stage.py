@@ -1,0 +1,91 @@
+"""The change set of a run: staged rows and gone keys, in temporary tables of one connection.
+
+Temporary tables are seen by no other session, cost no WAL, take COPY (row-level security does
+not) and vanish with their connection: after a crash nothing is left that could be mistaken for a
+complete change set. What is staged is what *differs*, so that losing it could never delete anyone.
+"""
+
+from collections.abc import Iterable
+
+import polars as pl
+from psycopg.sql import SQL, Composed, Identifier
+
+from pipeline.database import Connection, one
+from schemas.columns import Key, Ref, Refs
+from schemas.ddl import sql_type
+from schemas.roster import ROSTERING, AnyEntity
+
+BY_BYTES = 'collate "C"'
+
+
+def staged(entity: AnyEntity) -> Identifier:
+    """The table of rows that are new or changed."""
+    return Identifier("pg_temp", f"staged_{entity.table}")
+
+
+def gone(entity: AnyEntity) -> Identifier:
+    """The table of keys that a bulk file no longer has."""
+    return Identifier("pg_temp", f"gone_{entity.table}")
+
+
+def names(entity: AnyEntity) -> list[str]:
+    """The columns of the staging table, `line` left out."""
+    return [*(column.name for column in entity.stored()), "metadata", "digest"]
+
+
+def create(db: Connection) -> None:
+    """Empty staging tables for every entity."""
+    for entity in ROSTERING:
+        db.execute(SQL("drop table if exists {}, {}").format(staged(entity), gone(entity)))
+        db.execute(definition(entity))
+        key = SQL('create temporary table {} (sourced_id text collate "C")')
+        db.execute(key.format(Identifier(f"gone_{entity.table}")))
+
+
+def definition(entity: AnyEntity) -> Composed:
+    """The staging table: nothing is required here, for the rules have spoken."""
+    columns = [
+        SQL("{} {} {}").format(
+            Identifier(column.name),
+            SQL(sql_type(column)),
+            SQL(BY_BYTES if isinstance(column, Key | Ref | Refs) else ""),
+        )
+        for column in entity.stored()
+    ]
+    return SQL("create temporary table {} (line bigint, {}, metadata jsonb, digest uuid)").format(
+        Identifier(f"staged_{entity.table}"), SQL(", ").join(columns)
+    )
+
+
+def copy_rows(db: Connection, entity: AnyEntity, batches: Iterable[pl.DataFrame]) -> int:
+    """COPY digested rows to the staging table; answer how many."""
+    columns = SQL(", ").join(map(Identifier, ["line", *names(entity)]))
+    statement = SQL("copy {} ({}) from stdin (format csv)").format(staged(entity), columns)
+    return copied(db, statement, batches)
+
+
+def copy_gone(db: Connection, entity: AnyEntity, batches: Iterable[pl.DataFrame]) -> int:
+    """COPY keys to the table of what is gone; answer how many."""
+    return copied(db, SQL("copy {} from stdin (format csv)").format(gone(entity)), batches)
+
+
+def copied(db: Connection, statement: Composed, batches: Iterable[pl.DataFrame]) -> int:
+    """Polars writes the CSV that PostgreSQL reads: a null is a blank without quotes."""
+    rows = 0
+    with db.cursor().copy(statement) as copy:
+        for batch in batches:
+            copy.write(batch.write_csv(include_header=False).encode())
+            rows += batch.height
+    return rows
+
+
+def analyze(db: Connection, entity: AnyEntity) -> None:
+    """Tell the planner what was staged; autovacuum never looks at temporary tables."""
+    db.execute(SQL("analyze {}").format(staged(entity)))
+    db.execute(SQL("analyze {}").format(gone(entity)))
+
+
+def is_empty(db: Connection, table: Identifier) -> bool:
+    """Whether a staging table has no row."""
+    (some,) = one(db, SQL("select exists (select from {})").format(table))
+    return not some

@@ -1,0 +1,1 @@
+"""Everything RosterHub declares: entities, profiles, rules, jobs, events, errors, settings."""

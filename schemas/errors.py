@@ -1,0 +1,78 @@
+"""What can go wrong with a request, a moment, or a job. The docstring is the default message."""
+
+from typing import ClassVar
+
+
+class RosterHubError(Exception):
+    """RosterHub could not do what was asked."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_server_error"
+
+    def __init__(self, message: str = "", **facts: object) -> None:
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.facts = facts
+        super().__init__(self.message)
+
+
+class Rejected(RosterHubError):
+    """The request can never be accepted as it is; retrying is useless."""
+
+    status = 422
+    code = "invaliddata"
+
+
+class BadRequest(RosterHubError):
+    """The request is malformed."""
+
+    status = 400
+    code = "invaliddata"
+
+
+class Unauthorised(RosterHubError):
+    """A valid key is needed: Authorization: Bearer <key>."""
+
+    status = 401
+    code = "unauthorisedrequest"
+
+
+class Forbidden(RosterHubError):
+    """The key may not do that."""
+
+    status = 403
+    code = "forbidden"
+
+
+class Missing(RosterHubError):
+    """There is no record with this identifier."""
+
+    status = 404
+    code = "unknownobject"
+
+
+class Conflict(RosterHubError):
+    """Something with this name exists already."""
+
+    status = 409
+    code = "conflict"
+
+
+class LengthRequired(RosterHubError):
+    """An upload announces its length: send Content-Length, not a chunked body."""
+
+    status = 411
+    code = "length_required"
+
+
+class TooLarge(RosterHubError):
+    """The body is larger than this hub accepts."""
+
+    status = 413
+    code = "too_large"
+
+
+class Unavailable(RosterHubError):
+    """A service we depend on did not answer; trying again may help."""
+
+    status = 429
+    code = "server_busy"

@@ -1,0 +1,39 @@
+"""Messages to the workers. A job names a run; the facts live in PostgreSQL (architecture D4)."""
+
+from typing import ClassVar, TypeAlias
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+QUEUES = ("imports", "exports", "deltas", "webhooks", "maintenance")
+
+
+class Job(BaseModel):
+    """A bell. `kind` is its name for ever; `queue` is where it rings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str]
+    queue: ClassVar[str]
+
+    tenant_id: int
+
+
+class ImportRoster(Job):
+    """A district has an import to do."""
+
+    kind = "import_roster"
+    queue = "imports"
+
+    run_id: UUID
+
+
+class PurgeDistrict(Job):
+    """A district was deleted; its rows go."""
+
+    kind = "purge_district"
+    queue = "maintenance"
+
+
+AnyJob: TypeAlias = ImportRoster | PurgeDistrict
+JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict)
