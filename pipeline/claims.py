@@ -32,6 +32,10 @@ class Fenced(Exception):
     """Another worker has taken the run; this one must not touch it any more."""
 
 
+class Stopped(Exception):
+    """The process is asked to stop; the run goes back to the queue."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A run that is ours under this fence."""
@@ -69,9 +73,14 @@ def take(db: Connection, tenant_id: int, *, lease: float, worker: str) -> Claim 
 def holding(db: Connection, claim: Claim) -> Iterator[None]:
     """A transaction that has effect only while the claim stands; raises Fenced otherwise."""
     with tenant(db, claim.tenant_id):
-        if db.execute(SQL["hold_run"], claim.key).fetchone() is None:
-            raise Fenced
+        hold(db, claim)
         yield
+
+
+def hold(db: Connection, claim: Claim) -> None:
+    """Lock the run for the rest of the transaction; raises Fenced where it is no longer ours."""
+    if db.execute(SQL["hold_run"], claim.key).fetchone() is None:
+        raise Fenced
 
 
 @dataclass(slots=True)
@@ -80,24 +89,29 @@ class Watch:
 
     stage: Stage = "open"
     progress: dict[str, Progress] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
     lost: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
     def advance(self, file: str, done: int, total: int) -> None:
-        """A file got on; raises Fenced where the run is no longer ours."""
+        """A file got on; raises as `check` does."""
         self.progress = {**self.progress, file: Progress(done=done, total=max(done, total))}
         self.check()
 
     def check(self) -> None:
-        """Stop where another worker has taken over."""
+        """Raise Fenced where another worker has taken over, Stopped where we are to end."""
         if self.lost.is_set():
             raise Fenced
+        if self.stopping.is_set():
+            raise Stopped
 
 
 @contextmanager
-def heartbeat(url: str, claim: Claim, *, lease: float, timeout: float) -> Iterator[Watch]:
+def heartbeat(
+    url: str, claim: Claim, *, lease: float, timeout: float, stopping: threading.Event
+) -> Iterator[Watch]:
     """Renew the lease every third of it while the work lasts."""
-    watch = Watch()
+    watch = Watch(stopping=stopping)
     beat = threading.Thread(
         target=_renew, args=(url, claim, watch, lease, timeout), name="heartbeat", daemon=True
     )
@@ -148,18 +162,21 @@ def end(
     state: str,
     stage: Stage,
     watch: Watch,
+    profile: str | None = None,
     version: int | None = None,
     counts: Mapping[str, Any] | None = None,
     findings: Mapping[str, int] | None = None,
-    failure: Mapping[str, str] | None = None,
+    failure: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the end of a run, inside `holding`."""
+    """Write the end of a run that is held; its heartbeat ends with it."""
+    watch.over.set()
     db.execute(
         SQL["end_run"],
         {
             **claim.key,
             "state": state,
             "stage": stage,
+            "profile": profile,
             "version": version,
             "progress": Jsonb(watch.progress),
             "counts": Jsonb(counts or {}),

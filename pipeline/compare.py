@@ -13,21 +13,13 @@ from pathlib import Path
 import polars as pl
 from psycopg.sql import SQL, Identifier, Literal
 
-from pipeline.database import Connection, one, tenant
+from pipeline.database import Connection
 from pipeline.spool import Spool
 from pipeline.stage import copy_gone, copy_rows
 from schemas.roster import AnyEntity
 
 CHUNK = 4 * 1024 * 1024
 STORED = pl.Schema({"sourced_id": pl.String, "stored": pl.String})
-
-
-def has_records(db: Connection, entity: AnyEntity, tenant_id: int) -> bool:
-    """Whether anything, tombstones included, is stored."""
-    query = SQL("select exists (select from {} where tenant_id = %s)")
-    with tenant(db, tenant_id):
-        (some,) = one(db, query.format(Identifier(entity.table)), [tenant_id])
-    return bool(some)
 
 
 def stage_differences(
@@ -57,9 +49,11 @@ def stage_differences(
 
 def differing(new: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
     """The rows whose digest is not stored. A doubled key is always staged: a rule looks there."""
-    known = new.join(old, on="sourced_id", how="left", maintain_order="left")
+    known = new.select("sourced_id", "digest").join(
+        old, on="sourced_id", how="left", maintain_order="left"
+    )
     differs = (pl.col("digest") != pl.col("stored")).fill_null(value=True)
-    return known.filter(differs | pl.col("sourced_id").is_duplicated()).drop("stored")
+    return new.filter(known.select(differs | pl.col("sourced_id").is_duplicated()).to_series())
 
 
 def read_stored(db: Connection, entity: AnyEntity, tenant_id: int, spool: Spool) -> None:
@@ -68,7 +62,7 @@ def read_stored(db: Connection, entity: AnyEntity, tenant_id: int, spool: Spool)
         "copy (select sourced_id, replace(digest::text, '-', '') from {}"
         " where tenant_id = {} and status = 'active') to stdout (format csv)"
     ).format(Identifier(entity.table), Literal(tenant_id))
-    with tenant(db, tenant_id), db.cursor().copy(statement) as copy:
+    with db.cursor().copy(statement) as copy:
         waiting = io.BytesIO()
         for row in copy:
             waiting.write(row)

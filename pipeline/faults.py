@@ -26,7 +26,7 @@ class Findings:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.unsaved: list[Finding] = []
+        self.all: list[Finding] = []
         self.counts: Counter[str] = Counter()
 
     def add(self, findings: Iterable[Finding]) -> None:
@@ -42,18 +42,13 @@ class Findings:
             self._keep(finding)
 
     def _keep(self, finding: Finding) -> None:
-        self.unsaved.append(finding)
+        self.all.append(finding)
         self.counts[finding.rule.severity] += 1
 
     @property
     def fatal(self) -> bool:
         """Whether the package cannot be applied."""
         return self.counts["error"] > 0
-
-    def taken(self) -> list[Finding]:
-        """What has not been stored yet; it counts as stored from now on."""
-        taken, self.unsaved = self.unsaved, []
-        return taken
 
 
 def cut(text: str | None) -> str | None:

@@ -1,44 +1,47 @@
 """An import, told as its steps.
 
-open: the package and its manifest, the headers, the profile. read: every file in load order, piece
-by piece, checked and staged as far as it differs from what is stored. check: what concerns several
-records. apply and publish: one transaction. Whatever is wrong with the data is a finding; one error
-rejects the run, and nothing has changed.
+open: the package, its manifest, its headers. read: every file in load order, checked, compared with
+what is stored and staged as far as it differs. check: what concerns several records. apply: merge.
+publish: the version. All of it is one transaction under the lock on the district: an attempt
+has effect once or not at all. Whatever is wrong with the data is a finding; one error takes
+everything back.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from math import ceil
+from operator import itemgetter
 from pathlib import Path
 
 import polars as pl
 from psycopg.errors import UniqueViolation
-from psycopg.types.json import Jsonb
 
-from pipeline import archive, compare, header, manifest, references, stage, text
-from pipeline.ahead import ahead
-from pipeline.archive import Source
-from pipeline.claims import SQL, Claim, Watch, end, holding
+from pipeline import claims, compare, references, stage
+from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one, tenant
-from pipeline.digests import digested
-from pipeline.faults import Broken, Findings, TooMany
-from pipeline.frames import Checker, typed
+from pipeline.faults import Findings, TooMany
 from pipeline.limits import Limits
-from pipeline.publish import publish
-from schemas import rules
+from pipeline.merge import Merge
+from pipeline.opening import File, Package, open_upload
+from pipeline.publish import Published, publish, save_findings
+from pipeline.reading import Reader
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
-from schemas.profiles import Profile, detect
-from schemas.roster import BINDING, BY_FILE, ROSTERING, AnyEntity
-from schemas.roster.people import User
-from schemas.rules import Finding
-from schemas.runs import Counts, Mode, Stage
+from schemas.roster import ROSTERING
+from schemas.runs import Counts, Stage
 
-BATCH = 1000
+SHOWN = 1000  # findings of one kind between records
+WORK_MEM = "128MB"  # one sort and some hash tables at a time
+TEMP_BUFFERS = "64MB"
+
+
+class Refused(Exception):
+    """The data has errors: what was done so far is taken back."""
 
 
 @dataclass(slots=True)
 class Import:
-    """One attempt at one import: its collaborators, and what it has found so far."""
+    """One attempt at one import: its collaborators, and what it has done so far."""
 
     claim: Claim
     db: Connection
@@ -48,271 +51,133 @@ class Import:
     emit: Emit
     limits: Limits = field(default_factory=Limits)
     findings: Findings = field(init=False)
-    rows: dict[str, int] = field(init=False, default_factory=dict)
-    modes: Mapping[str, Mode] = field(init=False, default_factory=dict)
-    faulty: dict[str, set[int]] = field(init=False, default_factory=dict)
-    saved: int = field(init=False, default=0)
+    reader: Reader = field(init=False)
+    counts: dict[str, Counts] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.findings = Findings(self.limits.findings_max)
+        self.reader = Reader(Package(), self.watch, self.findings, self.limits)
 
     def run(self) -> RunEnded:
         """Bring the roster to the state of the package, or leave it as it was."""
         self.emit(RunStarted(run_id=self.claim.id, attempt=self.claim.attempt))
-        base = self._begin()
+        # Temporary tables want this before the first of them is used.
+        self.db.execute(f"set temp_buffers = '{TEMP_BUFFERS}'; set work_mem = '{WORK_MEM}'")
         try:
-            self._read(self._open())
-            if not self.findings.fatal:
-                self._check()
-        except TooMany:
-            pass
-        if self.findings.fatal:
+            with tenant(self.db, self.claim.tenant_id):
+                published = self._steps()
+        except (Refused, TooMany):
             return self._reject()
-        try:
-            return self._apply(base)
-        except UniqueViolation:
-            # A first load lets the primary key look for doubled keys; now find their lines.
-            self._add(self._doubled())
-            return self._reject()
+        return RunEnded(
+            run_id=self.claim.id,
+            state="applied",
+            version=published.version,
+            counts=published.counts,
+            findings=dict(self.findings.counts),
+        )
 
-    # --- begin
-
-    def _begin(self) -> int:
-        with holding(self.db, self.claim):
-            self.db.execute(SQL["forget_findings"], self.claim.key)
-            (version, _) = one(self.db, SQL["lock_district"], self.claim.key)
+    def _steps(self) -> Published:
+        (base, _) = one(self.db, SQL["lock_district"], self.claim.key)
+        merge = Merge(self.db, self.claim.tenant_id, base + 1)
         stage.create(self.db)
-        return int(version)
+        self._enter("open")
+        package = open_upload(self.path, self.claim, self.limits, self.findings)
+        self.reader.package = package
+        self._enter("read")
+        # Into an empty district files are merged while the next ones are still being read.
+        self._read(merge if base == 0 else None)
+        self._enter("check")
+        self._check(first=base == 0)
+        self._enter("apply")
+        if base > 0:
+            for entity in ROSTERING:
+                self.counts[entity.file] = merge.apply(entity)
+        self._enter("publish")
+        return publish(self.claim, self.watch, merge, self.reader, self.counts)
 
     def _enter(self, name: Stage) -> None:
         self.watch.stage = name
         self.watch.check()
         self.emit(StageStarted(run_id=self.claim.id, stage=name))
 
-    # --- open
-
-    def _open(self) -> list["File"]:
-        self._enter("open")
-        sources, self.modes, version = self._contents()
-        if self.findings.fatal:
-            return []
-        headers = {file: self._header(BY_FILE[file], sources[file]) for file in sources}
-        profile = detect(version, headers.get(User.file))
-        self._settle(profile)
-        return [
-            File(entity, sources[entity.file], self.modes[entity.file], head, profile)
-            for entity in BINDING
-            if (head := headers.get(entity.file))
-        ]
-
-    def _contents(self) -> tuple[dict[str, Source], Mapping[str, Mode], str]:
-        if self.claim.entity is not None and self.claim.mode is not None:
-            return self._single(self.claim.entity), {self.claim.entity: self.claim.mode}, "1.2"
-        sources, faults = archive.package(self.path, self.limits)
-        self._add(faults)
-        if self.findings.fatal:
-            return {}, {}, ""
-        found, faults = manifest.read(sources)
-        self._add(faults)
-        brought = {file: sources[f"{file}.csv"] for file in found.modes if f"{file}.csv" in sources}
-        return brought, found.modes, found.version
-
-    def _single(self, entity: str) -> dict[str, Source]:
-        size = self.path.stat().st_size
-        name = f"{entity}.csv"
-        return {entity: Source(name, size, self.path, zipped=False, limits=self.limits)}
-
-    def _header(self, entity: AnyEntity, source: Source) -> tuple[str, ...] | None:
-        try:
-            first = next(iter(text.pieces(source)))
-        except Broken as broken:
-            self._add([broken.finding])
-            return None
-        names = header.split(text.split_header(first)[0])
-        if not names:
-            self._add([Finding(rule=rules.QUOTING, file=source.name, line=1)])
-            return None
-        faults = list(header.check(entity, names, self.limits))
-        self._add(faults)
-        return None if faults else names
-
-    def _settle(self, profile: Profile) -> None:
-        with tenant(self.db, self.claim.tenant_id):
-            self.db.execute(SQL["set_profile"], {**self.claim.key, "profile": profile.name})
-
-    # --- read
-
-    def _read(self, files: list["File"]) -> None:
-        self._enter("read")
-        for file in files:
-            self._add(header.spelling(file.entity, file.header, file.profile))
-            if file.entity in ROSTERING:
-                self._stage(file)
+    def _read(self, merge: Merge | None) -> None:
+        for file, items in groupby(self.reader.batches(), key=itemgetter(0)):
+            batches = self._told(file, (rows for _, rows in items))
+            if not file.entity.kept:
+                for _ in batches:
+                    pass
+            elif merge is None:
+                self._stage_changes(file, batches)
             else:
-                self._look(file)
-            self._save_findings()
+                self._merge_at_once(file, batches, merge)
 
-    def _look(self, file: "File") -> None:
-        """Check a file that is not stored yet."""
-        self._add([Finding(rule=rules.NOT_STORED, file=file.source.name)])
-        for _ in self._batches(file):
-            pass
+    def _told(self, file: File, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for rows in batches:
+            name = file.entity.file
+            progress = self.watch.progress[name]
+            self.emit(FileAdvanced(run_id=self.claim.id, stage="read", file=name, **progress))
+            yield rows
 
-    def _stage(self, file: "File") -> None:
-        entity, tenant_id = file.entity, self.claim.tenant_id
-        batches = self._batches(file)
-        stored = compare.has_records(self.db, entity, tenant_id)
-        if file.mode == "bulk" and stored:
+    def _stage_changes(self, file: File, batches: Iterator[pl.DataFrame]) -> None:
+        entity = file.entity
+        if file.mode == "bulk":
             partitions = ceil(file.source.size / self.limits.partition) or 1
             folder = self.folder / entity.table
             folder.mkdir()
             compare.stage_differences(
-                self.db, entity, tenant_id, batches, folder=folder, partitions=partitions
+                self.db, entity, self.claim.tenant_id, batches, folder=folder, partitions=partitions
             )
         else:
-            stage.copy_rows(self.db, entity, ahead(batches))
+            stage.copy_rows(self.db, entity, batches)
         stage.analyze(self.db, entity)
-        if stored or self.findings.fatal:
-            self._add(references.duplicates(self.db, entity, BATCH))
 
-    def _batches(self, file: "File") -> Iterator[pl.DataFrame]:
-        """The good rows of a file, typed and digested, piece by piece."""
-        shape = header.layout(file.entity, file.header)
-        checker = Checker(file.entity, shape, file.mode, file.profile, self.limits.field_max)
-        done, name = 0, file.source.name
+    def _merge_at_once(self, file: File, batches: Iterator[pl.DataFrame], merge: Merge) -> None:
+        """Merge a file into its empty table. Where rows are left over, find out which and why."""
+        entity = file.entity
+        rows = stage.copy_rows(self.db, entity, batches)
+        if self.findings.fatal:
+            return
+        stage.analyze(self.db, entity)
         try:
-            for number, piece in enumerate(text.pieces(file.source)):
-                body = text.split_header(piece)[1] if number == 0 else piece
-                if not body.data:
-                    continue
-                rows, faults = text.records(body, shape.names, name, self.limits)
-                done += rows.height + len(faults)
-                self._add(faults)
-                self._add(checker.findings(rows))
-                self._advance(file, done, piece.read)
-                if not self.findings.fatal:
-                    yield digested(typed(file.entity, shape, file.mode, rows))
-        except Broken as broken:
-            self._add([broken.finding])
-        if done == 0 and not self.findings.fatal:
-            self._add([Finding(rule=rules.NO_ROWS, file=name)])
-        self.rows[file.entity.file] = done
-
-    def _advance(self, file: "File", done: int, read: int) -> None:
-        total = done if read >= file.source.size else int(done * file.source.size / max(read, 1))
-        self.watch.advance(file.entity.file, done, total)
-        self.emit(
-            FileAdvanced(
-                run_id=self.claim.id, stage="read", file=file.entity.file, done=done, total=total
-            )
+            with self.db.transaction():
+                created = merge.first(entity)
+        except UniqueViolation:
+            self.findings.add(references.duplicates(self.db, entity, SHOWN))
+            return
+        self.counts[entity.file] = Counts(created=created)
+        tenant_id = self.claim.tenant_id
+        self.findings.add(
+            references.missing(self.db, entity, tenant_id, SHOWN, lists_only=created == rows)
         )
 
-    # --- check
-
-    def _check(self) -> None:
-        self._enter("check")
-        self._add(references.check(self.db, self.claim.tenant_id, BATCH))
-        self._save_findings()
-
-    def _doubled(self) -> list[Finding]:
-        return [
-            finding
-            for entity in ROSTERING
-            for finding in references.duplicates(self.db, entity, BATCH)
-        ]
-
-    # --- the end
-
-    def _apply(self, base: int) -> RunEnded:
-        self._enter("apply")
-        self.watch.over.set()  # the transaction holds the run's row from here on
-        self.db.execute("set work_mem = '64MB'")
-        version, counts = publish(
-            self.db,
-            self.claim,
-            self.watch,
-            base=base,
-            rows=self.rows,
-            modes=self.modes,
-            findings=dict(self.findings.counts),
-        )
-        return RunEnded(
-            run_id=self.claim.id,
-            state="applied",
-            version=version,
-            counts=counts,
-            findings=dict(self.findings.counts),
-        )
+    def _check(self, *, first: bool) -> None:
+        if not first:
+            for entity in ROSTERING:
+                self.findings.add(references.duplicates(self.db, entity, SHOWN))
+        if not self.findings.fatal:
+            tenant_id = self.claim.tenant_id
+            if not first:
+                self.findings.add(references.check(self.db, tenant_id, SHOWN))
+            self.findings.add(references.without_role(self.db, tenant_id, SHOWN))
+        if self.findings.fatal:
+            raise Refused
 
     def _reject(self) -> RunEnded:
         counts = {
-            file: Counts(rows=rows, rejected=len(self.faulty.get(file, ())))
-            for file, rows in self.rows.items()
+            file: Counts(rows=rows, rejected=len(self.reader.faulty[file]))
+            for file, rows in self.reader.rows.items()
         }
-        with holding(self.db, self.claim):
-            self._insert_findings()
-            end(
+        found = dict(self.findings.counts)
+        with claims.holding(self.db, self.claim):
+            save_findings(self.db, self.claim, self.findings)
+            claims.end(
                 self.db,
                 self.claim,
                 state="rejected",
                 stage=self.watch.stage,
                 watch=self.watch,
+                profile=self.reader.package.profile.name,
                 counts=counts,
-                findings=dict(self.findings.counts),
+                findings=found,
             )
-        return RunEnded(
-            run_id=self.claim.id,
-            state="rejected",
-            counts=counts,
-            findings=dict(self.findings.counts),
-        )
-
-    # --- findings
-
-    def _add(self, findings: Iterable[Finding]) -> None:
-        """Keep findings; the rows of those that are errors count as rejected."""
-        for finding in findings:
-            if finding.rule.severity == "error" and finding.line is not None:
-                file = finding.file.removesuffix(".csv")
-                self.faulty.setdefault(file, set()).add(finding.line)
-            self.findings.add([finding])
-
-    def _save_findings(self) -> None:
-        if self.findings.unsaved:
-            with holding(self.db, self.claim):
-                self._insert_findings()
-
-    def _insert_findings(self) -> None:
-        taken = self.findings.taken()
-        with self.db.cursor() as cursor:
-            cursor.executemany(
-                SQL["add_finding"],
-                [self._row(number, found) for number, found in enumerate(taken, self.saved + 1)],
-            )
-        self.saved += len(taken)
-
-    def _row(self, number: int, found: Finding) -> dict[str, object]:
-        return {
-            "tenant_id": self.claim.tenant_id,
-            "run_id": self.claim.id,
-            "seq": number,
-            "file": found.file,
-            "line": found.line,
-            "column": found.column,
-            "sourced_id": found.sourced_id,
-            "rule": found.rule.id,
-            "severity": found.rule.severity,
-            "value": found.value,
-            "facts": Jsonb(dict(found.facts)),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file of the package that can be read."""
-
-    entity: AnyEntity
-    source: Source
-    mode: Mode
-    header: tuple[str, ...]
-    profile: Profile
+        return RunEnded(run_id=self.claim.id, state="rejected", counts=counts, findings=found)

@@ -17,5 +17,5 @@ class Limits:
     field_max: int = 32 * KIB
     columns_max: int = 200
     findings_max: int = 100_000
-    piece: int = 8 * MIB
-    partition: int = 64 * MIB
+    piece: int = 4 * MIB
+    partition: int = 24 * MIB

@@ -55,8 +55,7 @@ EMPTY = Manifest("", {})
 
 def properties(source: Source) -> tuple[list[Property], list[Finding]]:
     """The rows, and what is wrong with their shape."""
-    text = b"".join(piece.data for piece in pieces(source)).decode()
-    lines = text.splitlines()
+    lines = [line or "" for piece in pieces(source) for line in piece.lines()]
     rows: list[Property] = []
     findings: list[Finding] = []
     for number, line in enumerate(lines, start=1):

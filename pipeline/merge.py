@@ -4,14 +4,17 @@ Set-wise and compared first: a row that has not changed is not written. Every st
 the one transaction of `publish`, under the lock on the district (architecture D6).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import LiteralString
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pipeline.database import Connection, one
 from pipeline.digests import GONE
 from pipeline.stage import gone, is_empty, names, staged
-from schemas.roster import PARTS, ROSTERING, AnyEntity
+from schemas.columns import Key, Ref, Refs
+from schemas.roster import BY_FILE, PARTS, AnyEntity
 from schemas.roster.people import User
 from schemas.runs import Counts
 
@@ -23,6 +26,13 @@ class Merge:
     db: Connection
     tenant_id: int
     version: int
+
+    def first(self, entity: AnyEntity) -> int:
+        """Write what is staged into an empty table, as far as its references hold; answer rows."""
+        created = self._run(FIRST, entity)
+        if created:
+            self._run(COUNT_FIRST, entity, created=created)
+        return created
 
     def apply(self, entity: AnyEntity) -> Counts:
         """Write what differs; answer what became of it."""
@@ -37,8 +47,8 @@ class Merge:
             self._count(entity)
         return counts
 
-    def _run(self, statement: str, entity: AnyEntity) -> int:
-        return self.db.execute(compose(statement, entity, self)).rowcount
+    def _run(self, statement: LiteralString, entity: AnyEntity, **facts: int) -> int:
+        return self.db.execute(compose(statement, entity, self), facts or None).rowcount
 
     def _tombstones(self, entity: AnyEntity) -> int:
         (count,) = one(self.db, compose(TOMBSTONES, entity, self))
@@ -59,21 +69,17 @@ class Merge:
         self._run(FORGET_COUNTS, entity)
         self._run(COUNT, entity)
 
-    def touch_users(self) -> int:
+    def touch_users(self, merged: Mapping[str, Counts]) -> int:
         """Users of whom only a part changed get this version too (D6); answer how many."""
-        self.db.execute("drop table if exists pg_temp.touched")
+        if self.version == 1 or not any(any(merged.get(p.file, {}).values()) for p in PARTS):
+            return 0
         owners = SQL(" union ").join(compose(OWNERS, part, self) for part in PARTS)
         self.db.execute(SQL("create temporary table touched on commit drop as {}").format(owners))
         self._run(KEEP_TOUCHED, User)
         return self._run(TOUCH, User)
 
 
-def in_order() -> tuple[AnyEntity, ...]:
-    """Referred-to before referring."""
-    return ROSTERING
-
-
-def compose(statement: str, entity: AnyEntity, merge: Merge) -> Composed:
+def compose(statement: LiteralString, entity: AnyEntity, merge: Merge) -> Composed:
     """A statement of this module, for an entity."""
     columns = names(entity)
     return SQL(statement).format(
@@ -91,7 +97,20 @@ def compose(statement: str, entity: AnyEntity, merge: Merge) -> Composed:
         tenant=Literal(merge.tenant_id),
         version=Literal(merge.version),
         tombstone=Literal(GONE),
+        sound=SQL("").join(sound(column) for column in entity.references()),
     )
+
+
+def sound(column: Key | Ref | Refs) -> Composed:
+    """Whether the reference of the staged row `s` is among what the same package stages."""
+    if isinstance(column, Refs) or not BY_FILE[column.to].kept:
+        return SQL("").format()
+    holds = SQL("{} in (select sourced_id from {} where status = 'active')").format(
+        Identifier("s", column.name), staged(BY_FILE[column.to])
+    )
+    if column.required:
+        return SQL(" and {}").format(holds)
+    return SQL(" and ({} is null or {})").format(Identifier("s", column.name), holds)
 
 
 def values(columns: list[str]) -> list[str]:
@@ -127,6 +146,19 @@ UPDATE = """
 """
 
 # In key order the primary key grows at its right edge, which costs half of random inserts.
+FIRST = """
+    insert into {live} (tenant_id, {columns}, version, created_version)
+    select {tenant}, {staged_columns}, {version}, {version}
+    from {staged} as s
+    where s.status = 'active' {sound}
+    order by s.sourced_id
+"""
+
+COUNT_FIRST = """
+    insert into record_counts (tenant_id, entity, status, records)
+    values ({tenant}, {entity}, 'active', %(created)s)
+"""
+
 INSERT = """
     insert into {live} (tenant_id, {columns}, version, created_version)
     select {tenant}, {staged_columns}, {version}, {version}

@@ -1,84 +1,74 @@
-"""Apply a change set as one version, in one transaction, and end the run in it."""
+"""The end of an import that changes something: its version becomes what readers see."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from psycopg.types.json import Jsonb
 
-from pipeline.claims import SQL, Claim, Watch, end, holding
+from pipeline import claims
+from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one
+from pipeline.faults import Findings
 from pipeline.merge import Merge
-from schemas.roster import ROSTERING
-from schemas.roster.people import User
+from pipeline.reading import Reader
+from schemas.rules import Finding
 from schemas.runs import Counts, Mode
+
+WRITTEN = ("created", "updated", "deleted", "touched")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The version that stands after the run, and what became of each file."""
+
+    version: int
+    counts: dict[str, Counts]
 
 
 def publish(
-    db: Connection,
-    claim: Claim,
-    watch: Watch,
-    *,
-    base: int,
-    rows: Mapping[str, int],
-    modes: Mapping[str, Mode],
-    findings: Mapping[str, int],
-) -> tuple[int, dict[str, Counts]]:
-    """Merge everything; answer the version and what became of each file.
+    claim: Claim, watch: Watch, merge: Merge, reader: Reader, merged: Mapping[str, Counts]
+) -> Published:
+    """End the run as applied, and publish the version if anything changed.
 
-    `base` is the version that the change set was computed against, `rows` and `modes` what was
-    read of each file. Raises Fenced where the claim is gone, and Moved where the district has
-    another version by now.
+    Part of the import's transaction. Raises Fenced where the claim is gone, which takes the whole
+    transaction back.
     """
-    with holding(db, claim):
-        (version, _) = one(db, SQL["lock_district"], claim.key)
-        if version != base:
-            raise Moved
-        counts = merged(Merge(db, claim.tenant_id, base + 1), rows, modes)
-        changed = any(changes(count) for count in counts.values())
-        end(
-            db,
-            claim,
-            state="applied",
-            stage="publish",
-            watch=watch,
-            version=base + changed,
-            counts=counts,
-            findings=findings,
-        )
-        if changed:
-            move(db, claim, base + 1, counts)
-    return base + changed, counts
-
-
-class Moved(Exception):
-    """The district has another version than the change set was made for."""
-
-
-def merged(merge: Merge, rows: Mapping[str, int], modes: Mapping[str, Mode]) -> dict[str, Counts]:
-    """Merge every entity in load order, then the users of whom only parts changed."""
-    counts: dict[str, Counts] = {}
-    for entity in ROSTERING:
-        done = merge.apply(entity)
-        if entity.file in rows or changes(done):
-            counts[entity.file] = settled(done, rows.get(entity.file, 0), modes.get(entity.file))
-    if any(changes(count) for file, count in counts.items() if file in ("roles", "userProfiles")):
-        touched = merge.touch_users()
-        if touched:
-            counts.setdefault(User.file, Counts())["touched"] = touched
-    return counts
-
-
-def changes(counts: Counts) -> int:
-    """How many records these counts have written."""
-    return (
-        counts.get("created", 0)
-        + counts.get("updated", 0)
-        + counts.get("deleted", 0)
-        + counts.get("touched", 0)
+    db = merge.db
+    claims.hold(db, claim)
+    counts = settled(merged, reader)
+    if touched := merge.touch_users(merged):
+        counts.setdefault("users", Counts())["touched"] = touched
+    changed = any(count.get(what) for count in counts.values() for what in WRITTEN)
+    version = merge.version if changed else merge.version - 1
+    save_findings(db, claim, reader.findings)
+    claims.end(
+        db,
+        claim,
+        state="applied",
+        stage="publish",
+        watch=watch,
+        profile=reader.package.profile.name,
+        version=version,
+        counts=counts,
+        findings=dict(reader.findings.counts),
     )
+    if changed:
+        move(db, claim, version, counts)
+    return Published(version, counts)
 
 
-def settled(counts: Counts, rows: int, mode: Mode | None) -> Counts:
-    """The counts with the rows of the file, and those of them that were left alone."""
+def settled(merged: Mapping[str, Counts], reader: Reader) -> dict[str, Counts]:
+    """The counts of every file that was read or changed, with its rows and what was left alone."""
+    modes = reader.package.modes
+    return {
+        file: balanced(counts, reader.rows[file], modes.get(file))
+        for file, counts in merged.items()
+        if file in reader.rows or any(counts.values())
+    }
+
+
+def balanced(counts: Counts, rows: int, mode: Mode | None) -> Counts:
+    """Rows in = created + updated + unchanged + rejected, in a delta also + deleted."""
     written = counts.get("created", 0) + counts.get("updated", 0)
     if mode == "delta":
         written += counts.get("deleted", 0)
@@ -86,7 +76,32 @@ def settled(counts: Counts, rows: int, mode: Mode | None) -> Counts:
 
 
 def move(db: Connection, claim: Claim, version: int, counts: Mapping[str, Counts]) -> None:
-    """Publish the version; this is what readers see."""
+    """Record the version, then move the district to it: the last statement before the commit."""
     facts = {**claim.key, "version": version, "counts": Jsonb(counts)}
     (published_at,) = one(db, SQL["add_version"], facts)
     db.execute(SQL["move_district"], {**facts, "published_at": published_at})
+
+
+def save_findings(db: Connection, claim: Claim, findings: Findings) -> None:
+    """Store what was found, in place of what an interrupted attempt may have stored."""
+    db.execute(SQL["forget_findings"], claim.key)
+    rows = [row(claim, number, found) for number, found in enumerate(findings.all, start=1)]
+    with db.cursor() as cursor:
+        cursor.executemany(SQL["add_finding"], rows)
+
+
+def row(claim: Claim, number: int, found: Finding) -> dict[str, object]:
+    """A finding as a row of its table."""
+    return {
+        "tenant_id": claim.tenant_id,
+        "run_id": claim.id,
+        "seq": number,
+        "file": found.file,
+        "line": found.line,
+        "column": found.column,
+        "sourced_id": found.sourced_id,
+        "rule": found.rule.id,
+        "severity": found.rule.severity,
+        "value": found.value,
+        "facts": Jsonb(dict(found.facts)),
+    }

@@ -6,10 +6,11 @@ they were checked when they were stored, and the second direction guards them si
 """
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from pipeline.database import Connection, tenant
+from pipeline.database import Connection
 from pipeline.faults import cut
 from pipeline.stage import gone, is_empty, staged
 from schemas import rules
@@ -20,15 +21,16 @@ from schemas.rules import Finding
 
 
 def check(db: Connection, tenant_id: int, limit: int) -> Iterator[Finding]:
-    """Everything that is wrong between the records of the change set and the stored ones."""
-    touched = [entity for entity in ROSTERING if not is_empty(db, staged(entity))]
-    with tenant(db, tenant_id):
-        for entity in touched:
+    """Everything that is wrong between the records of a whole change set and the stored ones."""
+    for entity in ROSTERING:
+        if not is_empty(db, staged(entity)):
             yield from missing(db, entity, tenant_id, limit)
-        for entity in ROSTERING:
-            yield from vanished(db, entity, tenant_id, limit)
-        if User in touched:
-            yield from without_role(db, tenant_id, limit)
+    for entity in ROSTERING:
+        yield from vanished(db, entity, tenant_id, limit)
+
+
+Reference: TypeAlias = tuple[Key | Ref | Refs, AnyEntity]
+"""A reference column and the entity it points into."""
 
 
 def duplicates(db: Connection, entity: AnyEntity, limit: int) -> Iterator[Finding]:
@@ -53,28 +55,24 @@ def duplicates(db: Connection, entity: AnyEntity, limit: int) -> Iterator[Findin
         )
 
 
-def targets(entity: AnyEntity) -> Iterator[tuple[Key | Ref | Refs, AnyEntity]]:
+def targets(entity: AnyEntity) -> Iterator[Reference]:
     """The reference columns whose target is stored, with the target."""
     for column in entity.references():
-        if BY_FILE[column.to] in ROSTERING:
+        if BY_FILE[column.to].kept:
             yield column, BY_FILE[column.to]
 
 
-def missing(db: Connection, entity: AnyEntity, tenant_id: int, limit: int) -> Iterator[Finding]:
-    """Staged rows that point at nothing."""
-    for column, target in targets(entity):
-        query = SQL("""
-            select s.line, s.sourced_id, r.key from {staged} as s, {reference} as r
-            where s.status = 'active' and r.key is not null
-              and not exists (select from ({known}) as k where k.sourced_id = r.key)
-            order by s.line limit {limit}
-        """).format(
-            staged=staged(entity),
-            reference=reference(column, "s"),
-            known=known(target, tenant_id),
-            limit=Literal(limit),
-        )
-        for line, key, value in db.execute(query):
+def missing(
+    db: Connection, entity: AnyEntity, tenant_id: int, limit: int, *, lists_only: bool = False
+) -> Iterator[Finding]:
+    """Staged rows that point at nothing. Lists are looked at one by one, the rest in one pass."""
+    columns = list(targets(entity))
+    lists = [[pair] for pair in columns if isinstance(pair[0], Refs)]
+    cells = [pair for pair in columns if not isinstance(pair[0], Refs) and not lists_only]
+    for group in [cells, *lists] if cells else lists:
+        query = dangling(entity, group, tenant_id, limit)
+        for line, key, number, value in db.execute(query):
+            column, target = group[number]
             yield Finding(
                 rule=rules.REFERENCE,
                 file=f"{entity.file}.csv",
@@ -84,6 +82,53 @@ def missing(db: Connection, entity: AnyEntity, tenant_id: int, limit: int) -> It
                 value=cut(value),
                 facts={"target": f"{target.file}.csv"},
             )
+
+
+def dangling(entity: AnyEntity, columns: list[Reference], tenant_id: int, limit: int) -> Composed:
+    """One pass over the staged rows, each reference looked up in a hash of the known keys."""
+    numbered = list(enumerate(columns))
+    joins = [
+        SQL(" left join ({}) as {} on {} = {}").format(
+            known(target, tenant_id),
+            Identifier(f"k{number}"),
+            Identifier(f"k{number}", "sourced_id"),
+            cell(column, number),
+        )
+        for number, (column, target) in numbered
+    ]
+    broken = [
+        SQL("({number}, case when {key} is null then {cell} end)").format(
+            number=Literal(number), key=Identifier(f"k{number}", "sourced_id"), cell=cell(c, number)
+        )
+        for number, (c, _) in numbered
+    ]
+    return SQL("""
+        select s.line, s.sourced_id, r.number, r.key
+        from {staged} as s {lists} {joins}, lateral (values {broken}) as r (number, key)
+        where s.status = 'active' and r.key is not null
+        order by s.line, r.number limit {limit}
+    """).format(
+        staged=staged(entity),
+        lists=SQL("").join(spread(column, number) for number, (column, _) in numbered),
+        joins=SQL("").join(joins),
+        broken=SQL(", ").join(broken),
+        limit=Literal(limit),
+    )
+
+
+def cell(column: Key | Ref | Refs, number: int) -> Identifier:
+    """The key that a staged row names in a column."""
+    if isinstance(column, Refs):
+        return Identifier(f"each{number}", "key")
+    return Identifier("s", column.name)
+
+
+def spread(column: Key | Ref | Refs, number: int) -> Composed:
+    """The items of a list, as a relation beside the staged row."""
+    if not isinstance(column, Refs):
+        return SQL("").format()
+    items = SQL(" cross join lateral unnest({}) as {} (key)")
+    return items.format(Identifier("s", column.name), Identifier(f"each{number}"))
 
 
 def reference(column: Key | Ref | Refs, alias: str) -> Composed:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-FLUSH = 32 * 1024 * 1024
+FLUSH = 16 * 1024 * 1024
 
 
 class Spool:

@@ -1,7 +1,7 @@
 """The change set of a run: staged rows and gone keys, in temporary tables of one connection.
 
 Temporary tables are seen by no other session, cost no WAL, take COPY (row-level security does
-not) and vanish with their connection: after a crash nothing is left that could be mistaken for a
+not) and vanish with their transaction: after a crash nothing is left that could be mistaken for a
 complete change set. What is staged is what *differs*, so that losing it could never delete anyone.
 """
 
@@ -34,11 +34,10 @@ def names(entity: AnyEntity) -> list[str]:
 
 
 def create(db: Connection) -> None:
-    """Empty staging tables for every entity."""
+    """Empty staging tables for every entity, for the rest of the transaction."""
     for entity in ROSTERING:
-        db.execute(SQL("drop table if exists {}, {}").format(staged(entity), gone(entity)))
         db.execute(definition(entity))
-        key = SQL('create temporary table {} (sourced_id text collate "C")')
+        key = SQL('create temporary table {} (sourced_id text collate "C") on commit drop')
         db.execute(key.format(Identifier(f"gone_{entity.table}")))
 
 
@@ -52,9 +51,9 @@ def definition(entity: AnyEntity) -> Composed:
         )
         for column in entity.stored()
     ]
-    return SQL("create temporary table {} (line bigint, {}, metadata jsonb, digest uuid)").format(
-        Identifier(f"staged_{entity.table}"), SQL(", ").join(columns)
-    )
+    return SQL(
+        "create temporary table {} (line bigint, {}, metadata jsonb, digest uuid) on commit drop"
+    ).format(Identifier(f"staged_{entity.table}"), SQL(", ").join(columns))
 
 
 def copy_rows(db: Connection, entity: AnyEntity, batches: Iterable[pl.DataFrame]) -> int:

@@ -21,9 +21,9 @@ from schemas.rules import Finding, Rule
 
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
-CONTROLS = bytes([*range(0x0A), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])
-CONTROL = re.compile("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
-FIELD = '(?:"[^"]*(?:""[^"]*)*"|[^",]*)'
+NO_SEPARATOR = "\x01"  # stands in no well-formed line
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+FIELD = r'(?:"[^"\x00-\x1f\x7f]*(?:""[^"\x00-\x1f\x7f]*)*"|[^",\x00-\x1f\x7f]*)'
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,23 @@ class Piece:
     first: int
     read: int
 
+    def lines(self) -> pl.Series:
+        """The lines without what ends them; a blank line is null. For Polars this is a CSV too."""
+        if NO_SEPARATOR.encode() in self.data:
+            texts = self.data.decode().removesuffix("\n").split("\n")
+            return pl.Series("text", [text.removesuffix("\r") or None for text in texts])
+        return pl.read_csv(
+            self.data,
+            has_header=False,
+            separator=NO_SEPARATOR,
+            quote_char=None,
+            schema={"text": pl.String},
+            infer_schema=False,
+        ).to_series()
+
 
 def pieces(source: Source) -> Iterator[Piece]:
-    """The file in pieces of whole lines, without its BOM, valid UTF-8 and with honest line ends."""
+    """The file in pieces of whole lines, without its BOM and decoded."""
     rest, line, read = b"", 1, 0
     for number, chunk in enumerate(source.chunks()):
         read += len(chunk)
@@ -44,14 +58,14 @@ def pieces(source: Source) -> Iterator[Piece]:
         end = data.rfind(b"\n") + 1
         if end == 0 and len(data) > source.limits.row_max:
             raise Broken(endless(data, source, line))
-        piece, rest = data[:end], data[end:]
-        if piece:
-            yield checked(Piece(piece, line, read), source.name)
-            line += piece.count(b"\n")
+        whole, rest = data[:end], data[end:]
+        if whole:
+            yield Piece(checked(whole, source.name, line), line, read)
+            line += whole.count(b"\n")
     if read == 0:
         raise Broken(Finding(rule=rules.EMPTY, file=source.name))
     if rest:
-        yield checked(Piece(rest, line, read), source.name)
+        yield Piece(checked(rest, source.name, line), line, read)
 
 
 def opened(chunk: bytes, name: str) -> bytes:
@@ -70,18 +84,14 @@ def endless(data: bytes, source: Source, line: int) -> Finding:
     )
 
 
-def checked(piece: Piece, name: str) -> Piece:
-    """The piece, if it is UTF-8 and its carriage returns end lines."""
+def checked(data: bytes, name: str, first: int) -> bytes:
+    """Whole lines that are UTF-8; raises Broken at the first that is not."""
     try:
-        piece.data.decode()
+        data.decode()
     except UnicodeDecodeError as error:
-        line = piece.first + piece.data.count(b"\n", 0, error.start)
-        raise Broken(not_utf8(piece.data, name, line)) from error
-    if piece.data.count(b"\r") != piece.data.count(b"\r\n"):
-        bare = re.search(rb"\r(?!\n)", piece.data)
-        line = piece.first + piece.data.count(b"\n", 0, bare.start() if bare else 0)
-        raise Broken(Finding(rule=rules.CARRIAGE_RETURN, file=name, line=line))
-    return piece
+        line = first + data.count(b"\n", 0, error.start)
+        raise Broken(not_utf8(data, name, line)) from error
+    return data
 
 
 def not_utf8(data: bytes, name: str, line: int) -> Finding:
@@ -98,36 +108,35 @@ def not_utf8(data: bytes, name: str, line: int) -> Finding:
     return Finding(rule=rules.ENCODING, file=name, line=line, facts=facts)
 
 
-def split_header(piece: Piece) -> tuple[str, Piece]:
+def split_header(piece: Piece, name: str) -> tuple[str, Piece]:
     """The header row, and the piece behind it."""
-    header, _, rest = piece.data.partition(b"\n")
-    return header.decode().removesuffix("\r"), Piece(rest, piece.first + 1, piece.read)
+    line, _, rest = piece.data.partition(b"\n")
+    header = line.decode().removesuffix("\r")
+    if "\r" in header:
+        raise Broken(Finding(rule=rules.CARRIAGE_RETURN, file=name, line=piece.first))
+    return header, Piece(rest, piece.first + 1, piece.read)
 
 
 def records(
     piece: Piece, columns: tuple[str, ...], name: str, limits: Limits
 ) -> tuple[pl.DataFrame, list[Finding]]:
     """The rows of a piece as text, with their `line`, and the findings of those left out."""
-    lines = pl.Series("text", piece.data.decode().removesuffix("\n").split("\n"))
+    lines = piece.lines()
     numbers = pl.int_range(piece.first, piece.first + len(lines), eager=True, dtype=pl.Int64)
-    good = well_formed(lines, len(columns), limits, piece.data)
+    good = well_formed(lines, len(columns), limits)
     if good.all():
         return parsed(piece.data, columns, numbers), []
     bad = zip(numbers.filter(~good), lines.filter(~good), strict=True)
-    findings = [fault(line, text, name, len(columns), limits) for line, text in bad]
+    findings = [fault(line, text or "", name, len(columns), limits) for line, text in bad]
     kept = "\n".join(lines.filter(good)).encode()
     return parsed(kept, columns, numbers.filter(good)), findings
 
 
-def well_formed(lines: pl.Series, width: int, limits: Limits, data: bytes) -> pl.Series:
+def well_formed(lines: pl.Series, width: int, limits: Limits) -> pl.Series:
     """Which lines are `width` correctly quoted values without control characters."""
-    shape = f"^{FIELD}(?:,{FIELD}){{{width - 1}}}\r?$"
+    shape = f"^{FIELD}(?:,{FIELD}){{{width - 1}}}$"
     good = lines.str.contains(shape) & (lines.str.len_bytes() <= limits.row_max)
-    if width == 1:
-        good &= lines.str.strip_chars("\r") != ""
-    if len(data.translate(None, CONTROLS)) != len(data):
-        good &= ~lines.str.contains(CONTROL.pattern)
-    return good
+    return good.fill_null(value=False)
 
 
 def parsed(data: bytes, columns: tuple[str, ...], numbers: pl.Series) -> pl.DataFrame:
@@ -135,11 +144,15 @@ def parsed(data: bytes, columns: tuple[str, ...], numbers: pl.Series) -> pl.Data
     if not data:
         return pl.DataFrame(schema={"line": pl.Int64, **dict.fromkeys(columns, pl.String)})
     rows = pl.read_csv(
-        data, has_header=False, schema=dict.fromkeys(columns, pl.String), infer_schema=False
+        data,
+        has_header=False,
+        schema=dict.fromkeys(columns, pl.String),
+        infer_schema=False,
+        null_values="",
     )
     if rows.height != len(numbers):
         raise LostRows
-    return rows.with_columns(pl.all().replace("", None)).insert_column(0, numbers.alias("line"))
+    return rows.insert_column(0, numbers.alias("line"))
 
 
 class LostRows(Exception):
@@ -148,12 +161,13 @@ class LostRows(Exception):
 
 def fault(line: int, text: str, name: str, width: int, limits: Limits) -> Finding:
     """What is wrong with a line that is not well formed."""
-    text = text.removesuffix("\r")
     if not text.strip():
         return Finding(rule=rules.BLANK_LINE, file=name, line=line)
     if len(text.encode()) > limits.row_max:
         facts = {"limit": limits.row_max}
         return Finding(rule=rules.ROW_SIZE, file=name, line=line, facts=facts)
+    if "\r" in text:
+        return Finding(rule=rules.CARRIAGE_RETURN, file=name, line=line)
     if control := CONTROL.search(text):
         value = f"U+{ord(control.group()):04X}"
         return Finding(rule=rules.CONTROL_CHARACTER, file=name, line=line, value=value)

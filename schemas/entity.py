@@ -25,7 +25,8 @@ class Entity:
 
     Columns are class attributes; the order of the class body is the mandatory order of the file.
     `file` is the name without `.csv`, `rest` the REST class that the columns feed, `noun` the
-    singular that JSON wrappers and references use, `service` the OneRoster service it belongs to.
+    singular that JSON wrappers and references use, `service` the OneRoster service it belongs to,
+    `kept` whether its records are stored (the other services are declared and checked so far).
     """
 
     file: ClassVar[str]
@@ -33,6 +34,7 @@ class Entity:
     rest: ClassVar[str]
     noun: ClassVar[str]
     service: ClassVar[str]
+    kept: ClassVar[bool]
     columns: ClassVar[tuple[AnyColumn, ...]] = ()
 
     sourced_id = Key(
@@ -50,6 +52,7 @@ class Entity:
     ) -> None:
         super().__init_subclass__()
         cls.file, cls.table, cls.rest, cls.service = file, snake(file), rest, service
+        cls.kept = service == "Rostering"
         cls.noun = noun or rest[:1].lower() + rest[1:]
         own = {**vars(Entity), **vars(cls)}
         for attribute, column in own.items():

@@ -1,11 +1,19 @@
 """Messages to the workers. A job names a run; the facts live in PostgreSQL (architecture D4)."""
 
-from typing import ClassVar, TypeAlias
+from collections.abc import Mapping
+from typing import ClassVar, Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-QUEUES = ("imports", "exports", "deltas", "webhooks", "maintenance")
+ProcessKind: TypeAlias = Literal["imports", "service"]
+PROCESSES: Mapping[ProcessKind, tuple[str, ...]] = {
+    "imports": ("imports",),
+    "service": ("exports", "deltas", "webhooks", "maintenance"),
+}
+"""Which queues each kind of worker process serves: imports never wait behind anything else."""
+
+QUEUES = tuple(queue for queues in PROCESSES.values() for queue in queues)
 
 
 class Job(BaseModel):

@@ -60,10 +60,6 @@ values (
     %(severity)s, %(value)s, %(facts)s
 );
 
--- set_profile --
-update runs set profile = %(profile)s
-where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s;
-
 -- lock_district --
 -- One writer at a time; answers the version that stands.
 select version, published_at from districts where tenant_id = %(tenant_id)s for update;
@@ -83,7 +79,7 @@ returning published_at;
 -- end_run --
 update runs set
     state = %(state)s, finished_at = clock_timestamp(), lease_until = null, worker = null,
-    stage = %(stage)s, version = %(version)s, progress = %(progress)s, counts = %(counts)s,
+    stage = %(stage)s, profile = %(profile)s, version = %(version)s, progress = %(progress)s, counts = %(counts)s,
     findings = %(findings)s, failure = %(failure)s
 where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running'
 returning id;

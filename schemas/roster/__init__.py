@@ -49,7 +49,7 @@ BINDING: tuple[AnyEntity, ...] = (
     LineItemLearningObjectiveId,
     ResultLearningObjectiveId,
 )
-"""Every data file; all are declared, those outside `ROSTERING` are checked and not yet stored."""
+"""Every data file; those outside `ROSTERING` are checked and not yet stored."""
 
 PARTS: tuple[AnyEntity, ...] = (Role, UserProfile)
 """Files whose records are parts of a user, by `user_sourced_id`."""

@@ -1,0 +1,23 @@
+"""Every metric of the workers: name, unit and meaning, declared once."""
+
+from typing import Literal, get_args
+
+from prometheus_client import Counter, Histogram
+
+Outcome = Literal["created", "updated", "unchanged", "deleted", "rejected", "touched"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+RUNS = Counter("rosterhub_runs_ended", "Runs that reached a final state.", ["kind", "state"])
+ROWS = Counter(
+    "rosterhub_import_rows", "Rows of imports by what became of them.", ["file", "outcome"]
+)
+SECONDS = Histogram(
+    "rosterhub_run_seconds",
+    "Seconds from claim to end of one attempt.",
+    ["kind"],
+    buckets=(0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600),
+)
+ATTEMPTS = Counter(
+    "rosterhub_run_attempts", "Attempts at runs by how they ended.", ["kind", "outcome"]
+)
+RESTARTS = Counter("rosterhub_worker_restarts", "Worker processes that died and were replaced.")

@@ -1,0 +1,78 @@
+"""Who listens to a run: its Redis stream, the metrics, the log.
+
+An event is told after the fact and may be lost: Redis being away slows no run down. After a
+failure the stream is left alone for some seconds, so that an outage costs one timeout, not one per
+event.
+"""
+
+import time
+
+import structlog
+from redis.exceptions import RedisError
+
+from schemas.events import EVENT, STREAM_LENGTH, STREAM_SECONDS, Emit, Event, RunEnded, stream
+from workers import metrics
+from workers.port import impatient
+
+PAUSE = 5.0  # seconds
+
+log = structlog.get_logger()
+
+
+def all_of(*listeners: Emit) -> Emit:
+    """One listener that tells several."""
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return emit
+
+
+def to_stream(redis_url: str) -> Emit:
+    """Append to the run's stream, which expires a day after its last event."""
+    client = impatient(redis_url)
+    silent_until = 0.0
+
+    def emit(event: Event) -> None:
+        nonlocal silent_until
+        if time.monotonic() < silent_until and not isinstance(event, RunEnded):
+            return
+        name = stream(event.run_id)
+        try:
+            with client.pipeline(transaction=False) as pipe:
+                fields = {"event": EVENT.dump_json(event)}
+                pipe.xadd(name, fields, maxlen=STREAM_LENGTH, approximate=True)  # type: ignore[arg-type]  # a dict of bytes is one
+                pipe.expire(name, STREAM_SECONDS)
+                pipe.execute()
+        except RedisError as error:
+            silent_until = time.monotonic() + PAUSE
+            log.warning("event_not_told", kind=event.kind, error=type(error).__name__)
+
+    return emit
+
+
+def to_metrics(event: Event) -> None:
+    """Count what ended."""
+    if isinstance(event, RunEnded):
+        metrics.RUNS.labels(kind="import", state=event.state).inc()
+        for file, counts in event.counts.items():
+            for outcome in metrics.OUTCOMES:
+                metrics.ROWS.labels(file=file, outcome=outcome).inc(counts.get(outcome, 0))
+
+
+def to_log(event: Event) -> None:
+    """One line per step; rows are progress, not news."""
+    match event.kind:
+        case "file_advanced":
+            return
+        case "run_ended":
+            log.info(
+                event.kind,
+                run_id=str(event.run_id),
+                state=event.state,
+                version=event.version,
+                findings=event.findings,
+            )
+        case _:
+            log.info(event.kind, **event.model_dump(mode="json", exclude={"kind"}))

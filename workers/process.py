@@ -1,0 +1,133 @@
+"""One worker process: bells from Redis, looks at PostgreSQL, one import at a time.
+
+Dramatiq delivers the bells; a lost, doubled or late one changes nothing, for the process also asks
+PostgreSQL what is due, and a claim decides who works. One import at a time means that a file that
+brings its process down takes nothing else with it; the supervisor replaces the process.
+"""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import dramatiq
+import psycopg
+import structlog
+from dramatiq.brokers.redis import RedisBroker
+
+from pipeline import claims
+from pipeline.database import connect
+from schemas.jobs import PROCESSES, ImportRoster, ProcessKind, PurgeDistrict
+from schemas.settings import Settings, plain
+from workers.imports import Importer
+from workers.maintenance import sweep
+from workers.objects import open_store
+from workers.observers import all_of, to_log, to_metrics, to_stream
+from workers.port import NAMESPACE, impatient
+
+SWEEP = 60.0  # seconds
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Desk:
+    """The work of one process: bells and looks both end here, one at a time."""
+
+    name: str
+    work: Callable[[], None]
+    stopping: threading.Event
+    free: threading.Lock = field(default_factory=threading.Lock)
+
+    def ring(self, **_facts: Any) -> None:  # noqa: ANN401  # what a bell says does not matter
+        """Somebody says that there is something to do."""
+        with self.free:
+            self.look()
+
+    def look(self) -> None:
+        """Do what is due. An outage is said once and ends by itself."""
+        if self.stopping.is_set():
+            return
+        try:
+            self.work()
+        except psycopg.Error as error:
+            log.warning("database_away", desk=self.name, error=type(error).__name__)
+
+    def watch(self, every: float) -> None:
+        """Look again and again, whoever rings or does not."""
+        while not self.stopping.wait(every):
+            if self.free.acquire(blocking=False):
+                try:
+                    self.look()
+                finally:
+                    self.free.release()
+
+
+def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
+    """Work off every district that has an import due, one run each per round."""
+    emit = all_of(to_stream(plain(settings.redis_url)), to_metrics, to_log)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    importer = Importer(settings, open_store(settings.object_store), emit, worker, stopping)
+
+    def work() -> None:
+        while not stopping.is_set() and sum(importer.attempt(each) for each in due(importer.url)):
+            pass
+
+    return work
+
+
+def due(url: str) -> list[int]:
+    """The districts with an import to do."""
+    with connect(url, role="rosterhub_control", name="rosterhub poll") as db:
+        return [tenant_id for (tenant_id,) in db.execute(claims.SQL["due"])]
+
+
+def service(settings: Settings) -> Callable[[], None]:
+    """Maintenance: deleted districts and old uploads."""
+    store = open_store(settings.object_store)
+
+    def work() -> None:
+        sweep(plain(settings.database_url), store, settings.upload_retention)
+
+    return work
+
+
+def broker_on(redis_url: str, desk: Desk, queues: tuple[str, ...]) -> RedisBroker:
+    """A broker whose actors are all the same bell. Dramatiq's own retries and limits stay out."""
+    broker = RedisBroker(client=impatient(redis_url), namespace=NAMESPACE, middleware=[])
+    dramatiq.set_broker(broker)
+    for job in (ImportRoster, PurgeDistrict):
+        if job.queue in queues:
+            dramatiq.Actor(
+                desk.ring,
+                broker=broker,
+                actor_name=job.kind,
+                queue_name=job.queue,
+                priority=0,
+                options={},
+            )
+    return broker
+
+
+def run(settings: Settings, kind: ProcessKind) -> None:
+    """Work until told to stop. `imports` does imports, `service` everything else."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    work, every = (
+        (imports(settings, stopping), settings.poll)
+        if kind == "imports"
+        else (service(settings), SWEEP)
+    )
+    queues = PROCESSES[kind]
+    desk = Desk(kind, work, stopping)
+    broker = broker_on(plain(settings.redis_url), desk, queues)
+    bells = dramatiq.Worker(broker, queues=set(queues), worker_threads=1)
+    bells.start()
+    log.info("worker_started", kind=kind, queues=queues)
+    desk.watch(every)
+    with desk.free:  # the work at hand ends first; it has seen the sign
+        log.info("worker_stopped", kind=kind)
+    bells.stop(timeout=1000)
