@@ -1,12 +1,12 @@
 """Compare before you write: which rows of a bulk file differ from what is stored.
 
-Only (sourcedId, digest) of the stored rows is read. A row whose digest is stored needs no
-staging, no diff and no write; a stored key that the file lacks is gone. Partition by partition,
-memory stays the same whatever the size of the district.
+Only (sourcedId, digest) of the stored rows is read, and compared partition by partition, so memory
+stays the same whatever the size of the district. A row whose digest is stored needs no staging, no
+diff and no write; a stored key that the file lacks is gone.
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,12 +14,15 @@ import polars as pl
 from psycopg.sql import SQL, Identifier, Literal
 
 from pipeline.database import Connection
-from pipeline.spool import Spool
+from pipeline.spool import Shelf, Spool
 from pipeline.stage import copy_gone, copy_rows
 from schemas.roster import AnyEntity
 
+KEY = "sourced_id"
+FRESH = pl.Schema({"line": pl.Int64, KEY: pl.String, "digest": pl.String})
+STORED = pl.Schema({KEY: pl.String, "stored": pl.String})
 CHUNK = 4 * 1024 * 1024
-STORED = pl.Schema({"sourced_id": pl.String, "stored": pl.String})
+TOGETHER = 1000  # records in one row of the answer: fewer, larger rows are cheaper to receive
 
 
 def stage_differences(
@@ -32,45 +35,56 @@ def stage_differences(
     partitions: int,
 ) -> None:
     """Stage the rows that differ from the stored ones, and the keys that are gone."""
-    fresh = Spool(folder / "fresh", key="sourced_id", partitions=partitions)
-    stored = Spool(folder / "stored", key="sourced_id", partitions=partitions)
-    schema = pl.Schema()
+    rows = Shelf(folder / "rows")
+    fresh = Spool(folder / "fresh", FRESH, key=KEY, partitions=partitions)
+    stored = Spool(folder / "stored", STORED, key=KEY, partitions=partitions)
     with ThreadPoolExecutor(1, thread_name_prefix="stored") as beside:
         reading = beside.submit(read_stored, db, entity, tenant_id, stored)
         for batch in batches:
-            schema = batch.schema
-            fresh.add(batch)
+            rows.add(batch)
+            fresh.add(batch.select(FRESH.names()))
         reading.result()
-    if schema:
-        for new, old in zip(fresh.read(schema), stored.read(STORED), strict=True):
-            copy_rows(db, entity, [differing(new, old)])
-            copy_gone(db, entity, [old.join(new, on="sourced_id", how="anti").drop("stored")])
+    changed: list[pl.Series] = []
+    for new, old in zip(fresh.read(), stored.read(), strict=True):
+        changed.append(differing(new, old))
+        copy_gone(db, entity, [old.join(new, on=KEY, how="anti").select(KEY)])
+    copy_rows(db, entity, lines_of(rows, pl.concat(changed).sort()))
 
 
-def differing(new: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
-    """The rows whose digest is not stored. A doubled key is always staged: a rule looks there."""
-    known = new.select("sourced_id", "digest").join(
-        old, on="sourced_id", how="left", maintain_order="left"
-    )
+def differing(new: pl.DataFrame, old: pl.DataFrame) -> pl.Series:
+    """The lines whose digest is not stored. A doubled key always differs: a rule looks there."""
+    known = new.join(old, on=KEY, how="left")
     differs = (pl.col("digest") != pl.col("stored")).fill_null(value=True)
-    return new.filter(known.select(differs | pl.col("sourced_id").is_duplicated()).to_series())
+    return known.filter(differs | pl.col(KEY).is_duplicated())["line"].cast(pl.UInt32)
+
+
+def lines_of(rows: Shelf, lines: pl.Series) -> Iterator[pl.DataFrame]:
+    """The rows that stand on these lines (ascending)."""
+    if lines.is_empty():
+        return
+    for batch in rows.read():
+        first, last = batch["line"][0], batch["line"][-1]
+        wanted = lines.filter(lines.is_between(first, last))
+        if len(wanted):
+            yield batch.filter(pl.col("line").is_in(wanted.cast(pl.Int64).implode()))
 
 
 def read_stored(db: Connection, entity: AnyEntity, tenant_id: int, spool: Spool) -> None:
-    """The keys and digests of the active records, as COPY streams them."""
+    """The keys and digests of the active records. No identifier has a blank or a comma in it."""
     statement = SQL(
-        "copy (select sourced_id, replace(digest::text, '-', '') from {}"
-        " where tenant_id = {} and status = 'active') to stdout (format csv)"
-    ).format(Identifier(entity.table), Literal(tenant_id))
+        "copy (select string_agg(sourced_id || ',' || replace(digest::text, '-', ''), ' ') from ("
+        "select sourced_id, digest, row_number() over () / {together} as part from {table}"
+        " where tenant_id = {tenant} and status = 'active') as numbered group by part) to stdout"
+    ).format(together=Literal(TOGETHER), table=Identifier(entity.table), tenant=Literal(tenant_id))
+    waiting = io.BytesIO()
     with db.cursor().copy(statement) as copy:
-        waiting = io.BytesIO()
         for row in copy:
-            waiting.write(row)
+            waiting.write(bytes(row).replace(b" ", b"\n"))
             if waiting.tell() > CHUNK:
                 spool.add(keys(waiting.getvalue()))
                 waiting = io.BytesIO()
-        if waiting.tell():
-            spool.add(keys(waiting.getvalue()))
+    if waiting.tell():
+        spool.add(keys(waiting.getvalue()))
 
 
 def keys(text: bytes) -> pl.DataFrame:

@@ -31,6 +31,7 @@ from schemas.roster import ROSTERING
 from schemas.runs import Counts, Stage
 
 SHOWN = 1000  # findings of one kind between records
+GROWN = 1000  # new records after which the statistics of a table are old
 WORK_MEM = "128MB"  # one sort and some hash tables at a time
 TEMP_BUFFERS = "64MB"
 
@@ -68,6 +69,7 @@ class Import:
                 published = self._steps()
         except (Refused, TooMany):
             return self._reject()
+        self._refresh(published)
         return RunEnded(
             run_id=self.claim.id,
             state="applied",
@@ -94,6 +96,13 @@ class Import:
                 self.counts[entity.file] = merge.apply(entity)
         self._enter("publish")
         return publish(self.claim, self.watch, merge, self.reader, self.counts)
+
+    def _refresh(self, published: Published) -> None:
+        """Let the planner know what has grown, before autovacuum comes round to it."""
+        for entity in ROSTERING:
+            counts = published.counts.get(entity.file, Counts())
+            if counts.get("created", 0) > GROWN:
+                self.db.execute("call refresh_statistics(%s)", [entity.table])
 
     def _enter(self, name: Stage) -> None:
         self.watch.stage = name

@@ -18,4 +18,4 @@ class Limits:
     columns_max: int = 200
     findings_max: int = 100_000
     piece: int = 4 * MIB
-    partition: int = 24 * MIB
+    partition: int = 32 * MIB

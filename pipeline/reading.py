@@ -22,7 +22,7 @@ from pipeline.opening import File, Package
 from schemas import rules
 from schemas.rules import Finding
 
-DEPTH = 8
+DEPTH = 4
 """Batches that may wait for the database: enough to bridge the merge of a smaller file."""
 
 

@@ -40,13 +40,18 @@ class Piece:
             texts = self.data.decode().removesuffix("\n").split("\n")
             return pl.Series("text", [text.removesuffix("\r") or None for text in texts])
         return pl.read_csv(
-            self.data,
+            marked(self.data),
             has_header=False,
             separator=NO_SEPARATOR,
             quote_char=None,
             schema={"text": pl.String},
             infer_schema=False,
         ).to_series()
+
+
+def marked(data: bytes) -> bytes:
+    """The data for Polars, which drops a byte order mark: one that is a value comes behind it."""
+    return BOM + data if data.startswith(BOM) else data
 
 
 def pieces(source: Source) -> Iterator[Piece]:
@@ -144,7 +149,7 @@ def parsed(data: bytes, columns: tuple[str, ...], numbers: pl.Series) -> pl.Data
     if not data:
         return pl.DataFrame(schema={"line": pl.Int64, **dict.fromkeys(columns, pl.String)})
     rows = pl.read_csv(
-        data,
+        marked(data),
         has_header=False,
         schema=dict.fromkeys(columns, pl.String),
         infer_schema=False,
