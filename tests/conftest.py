@@ -27,7 +27,10 @@ FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--postgres", choices=VERSIONS, default=VERSIONS[-1], help="server version of the suite"
+        "--postgres",
+        choices=list(VERSIONS),
+        default=list(VERSIONS)[-1],
+        help="server version of the suite",
     )
 
 
@@ -60,7 +63,9 @@ def database_url(postgres: Postgres, template: str) -> Iterator[str]:
     clone = SQL("create database {} template {}")
     with psycopg.connect(postgres.url, autocommit=True) as admin:
         admin.execute(clone.format(Identifier(name), Identifier(template)))
-        admin.execute(SQL("grant temporary on database {} to rosterhub_app").format(Identifier(name)))
+        admin.execute(
+            SQL("grant temporary on database {} to rosterhub_app").format(Identifier(name))
+        )
         yield renamed(postgres.url, name)
         admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 

@@ -18,7 +18,6 @@ from pipeline.claims import Claim, Fenced, Stopped, Watch
 from pipeline.database import Connection, connect, one, tenant
 from pipeline.importing import Import
 from pipeline.limits import Limits
-from pipeline.publish import Moved
 from schemas.events import Emit, RunEnded
 from schemas.settings import Settings, plain
 from workers import metrics
@@ -81,9 +80,9 @@ class Importer:
         except Fenced:
             log.warning("run_taken_over", run_id=str(claim.id), fence=claim.fence)
             return "fenced"
-        except (Moved, Stopped) as reason:
+        except Stopped:
             self._release(claim, 0.0)
-            return type(reason).__name__.lower()
+            return "stopped"
         except Exception as error:  # noqa: BLE001  # the next attempt may do better
             self._report(claim, error)
             self._release(claim, min(2.0**claim.attempt, PAUSE_MAX))

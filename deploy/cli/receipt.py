@@ -1,0 +1,91 @@
+"""What became of a run: a table of counts, the findings, and the exit status."""
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from deploy.cli.screen import Screen
+from deploy.messages import (
+    COUNTS,
+    FINDINGS_FOUND,
+    MORE_FINDINGS,
+    NO_FINDINGS,
+    REJECTED,
+    RUN_FAILED,
+    RUN_HELD,
+    SEVERITIES,
+    STATES,
+    VERSION_PUBLISHED,
+    Failure,
+)
+
+if TYPE_CHECKING:
+    from deploy.client import Client
+
+Json = dict[str, Any]
+FIRST = 10  # findings that fit on a screen; the rest is one command away
+
+
+def receipt(screen: Screen, client: "Client", run: Json, *, as_json: bool) -> None:
+    """Print what became of the run; fail unless it was applied."""
+    if as_json:
+        screen.json(run)
+    else:
+        summary(screen, run)
+        if run["state"] == "rejected":
+            first_findings(screen, client, run)
+    judge(screen, run)
+
+
+def first_findings(screen: Screen, client: "Client", run: Json) -> None:
+    """Print what to correct first, and how much more there is."""
+    path = f"/api/v1/imports/{run['id']}/findings"
+    found = list(islice(client.items(path, FIRST, severity="error"), FIRST))
+    findings(screen, found)
+    if (more := run["findings"].get("error", 0) - len(found)) > 0:
+        screen.note(MORE_FINDINGS, more=more)
+
+
+def summary(screen: Screen, run: Json) -> None:
+    """The table of counts, and how many findings there are of which severity."""
+    counts: dict[str, dict[str, int]] = run["counts"]
+    if counts:
+        rows = [[file, *(of.get(name, 0) for name in COUNTS)] for file, of in counts.items()]
+        screen.table(["file", *(screen.say(text) for text in COUNTS.values())], rows)
+    if run["state"] == "applied":
+        screen.result(screen.say(VERSION_PUBLISHED, version=run["version"]))
+    screen.result(found_text(screen, run["findings"]))
+
+
+def found_text(screen: Screen, found: dict[str, int]) -> str:
+    """How many findings there are, the worst first."""
+    parts = [
+        f"{screen.say(text)} {found[name]}" for name, text in SEVERITIES.items() if found.get(name)
+    ]
+    return screen.say(FINDINGS_FOUND, list=", ".join(parts)) if parts else screen.say(NO_FINDINGS)
+
+
+def findings(screen: Screen, found: list[Json]) -> None:
+    """What is wrong where, in the reader's language."""
+    screen.table(
+        ["file", "line", "column", "message"],
+        [[f["file"], f["line"], f["column"], f["message"][screen.lang]] for f in found],
+    )
+
+
+def judge(screen: Screen, run: Json) -> None:
+    """Fail unless the run was applied: the exit status is the outcome."""
+    match run["state"]:
+        case "applied":
+            return
+        case "rejected":
+            raise Failure(REJECTED, run=run["id"], errors=run["findings"].get("error", 0))
+        case "held" | "review":
+            raise Failure(RUN_HELD, run=run["id"])
+        case state:
+            said = run["failure"] or {"message": dict.fromkeys(("ja", "en"), "-")}
+            raise Failure(
+                RUN_FAILED,
+                run=run["id"],
+                state=screen.say(STATES[state]),
+                reason=said["message"][screen.lang],
+            )

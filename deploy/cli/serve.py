@@ -1,0 +1,79 @@
+"""`rosterhub serve` and `rosterhub work`: the processes of an installation."""
+
+# ruff: noqa: PLC0415 -- --help should not wait for what only some commands need
+
+import os
+import sys
+from importlib import resources
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from deploy.messages import NO_WORKERS, SETTING_MISSING, SETTING_WRONG, Failure
+
+if TYPE_CHECKING:
+    from schemas.settings import Settings
+
+NEEDED = ("database_url", "redis_url", "secret_key")
+
+
+@click.command
+def serve() -> None:
+    """Run the gateway, as the ROSTERHUB_* variables say."""
+    settings_with(*NEEDED)
+    configuration = resources.files("deploy") / "gunicorn.conf.py"
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(configuration)]
+    # The control socket lies in the home folder: two hubs would share it, a service has none.
+    options = ["--no-control-socket", "api.main:app"]
+    os.execv(sys.executable, gunicorn + options)  # noqa: S606 -- it takes this process's place
+
+
+@click.command
+@click.option("--process", "kind", type=click.Choice(["imports", "service"]), hidden=True)
+@click.option("--parent", type=int, hidden=True)
+@click.pass_context
+def work(
+    context: click.Context, kind: Literal["imports", "service"] | None, parent: int | None
+) -> None:
+    """Run the workers, as the ROSTERHUB_* variables say."""
+    from deploy import logs
+
+    settings = settings_with(*NEEDED)
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        from workers import lifeline, process, supervisor
+    except ModuleNotFoundError as error:
+        raise Failure(NO_WORKERS, reason=error.name) from error
+    if kind is None:
+        context.exit(supervisor.main(settings, one_worker))
+    if parent:
+        lifeline.die_with(parent)
+    process.run(settings, kind)
+
+
+def one_worker(kind: str) -> list[str]:
+    """The command of one worker process; the supervisor runs it and replaces it."""
+    this = [sys.executable, "-P", "-m", "deploy.cli", "work"]
+    return [*this, "--process", kind, "--parent", str(os.getpid())]
+
+
+def settings_with(*needed: str) -> "Settings":
+    """The settings of this process, the needed ones among them."""
+    from pydantic import ValidationError
+
+    from schemas.settings import PREFIX, Settings, UnknownSetting
+
+    try:
+        settings = Settings.from_env()
+    except UnknownSetting as error:
+        raise Failure(SETTING_WRONG, reason=error) from error
+    except ValidationError as error:
+        wrong = ", ".join(
+            f"{PREFIX}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}"
+            for each in error.errors(include_input=False, include_url=False)
+        )
+        raise Failure(SETTING_WRONG, reason=wrong) from None  # its text may hold a secret
+    missing = [PREFIX + name.upper() for name in needed if not getattr(settings, name)]
+    if missing:
+        raise Failure(SETTING_MISSING, names=", ".join(missing))
+    return settings

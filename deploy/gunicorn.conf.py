@@ -1,0 +1,76 @@
+"""How gunicorn runs the gateway. Every number comes from the settings or says why it is here.
+
+Open event streams are ended before a process leaves: gunicorn waits for its connections, and would
+wait for theirs until it kills them (30 s of refused requests at every restart, measured).
+"""
+
+# ruff: noqa: N999 -- the name by which gunicorn looks for it
+
+import os
+import shutil
+import tempfile
+from typing import Any
+
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # it ships no types
+
+from deploy import logs
+from schemas.settings import Settings
+
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+
+settings = Settings.from_env()
+
+
+class Lines(Logger):  # type: ignore[misc]
+    """gunicorn's own words, in the same lines as everybody's."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ANN401 -- gunicorn ships no types
+        """Leave the handlers to the root logger."""
+        super().setup(cfg)
+        self.error_log.propagate = True
+        logs.configure(settings.log_format, settings.log_level)
+
+
+bind = [f"{settings.host}:{settings.port}"]
+workers = settings.gateway_processes
+worker_class = "asgi"
+worker_connections = 2000
+logger_class = Lines
+errorlog = None  # not one of its own
+accesslog = None  # the gateway writes its own, without queries and personal values
+proc_name = "rosterhub-gateway"
+
+timeout = 60  # seconds without a heartbeat, and how long a silent upload may pause
+graceful_timeout = 30  # for an upload that is on its way when the process should leave
+keepalive = 5  # seconds; longer than a proxy pauses, shorter than a restart should wait
+max_requests = 100_000  # a leak, should there be one, ends with its process
+max_requests_jitter = 10_000  # never all processes at once
+
+forwarded_allow_ips = ""  # nothing here trusts a forwarded header
+
+
+def on_starting(server: Any) -> None:  # noqa: ANN401
+    """Give the processes a folder of their own to add their measurements up in."""
+    if SHARED not in os.environ:
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="rosterhub-metrics-")
+        server.rosterhub_metrics = os.environ[SHARED]
+
+
+def on_exit(server: Any) -> None:  # noqa: ANN401
+    """Leave no folder behind that was made here."""
+    if folder := getattr(server, "rosterhub_metrics", None):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def post_worker_init(worker: Any) -> None:  # noqa: ANN401
+    """Tell the streams when this process is to leave."""
+    from api.main import gateway  # noqa: PLC0415 -- the app belongs to the worker, not to gunicorn
+
+    gateway.streams.leave_when(lambda: not worker.alive)
+
+
+def child_exit(_server: Any, worker: Any) -> None:  # noqa: ANN401
+    """A process that ended measures nothing any more."""
+    from prometheus_client import multiprocess  # noqa: PLC0415 -- reads its folder when imported
+
+    multiprocess.mark_process_dead(worker.pid)

@@ -1,0 +1,391 @@
+"""What the command line says, in English and in Japanese: this file is the whole catalogue.
+
+A text is declared once with both languages beside each other, so neither can be forgotten. A
+problem adds a stable code, the exit status and the next command to try.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+Lang: TypeAlias = Literal["ja", "en"]
+LANGS: tuple[Lang, ...] = get_args(Lang)
+
+DONE, FINDINGS, USAGE, FAILED, DENIED, HELD, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+"""The exit statuses; `FINDINGS` are in the data, `FAILED` is the network, a server or us."""
+
+
+class Text(NamedTuple):
+    """A sentence; `{names}` are filled in when it is said."""
+
+    en: str
+    ja: str
+
+    def say(self, lang: Lang, **facts: object) -> str:
+        """The sentence in one language."""
+        return (self.ja if lang == "ja" else self.en).format(**facts)
+
+
+class Problem(NamedTuple):
+    """A way to fail: its code, how the process ends, why, and what to try next."""
+
+    code: str
+    exit: int
+    sentence: Text
+    next: str
+
+
+class Failure(Exception):
+    """A command could not do its work."""
+
+    def __init__(self, problem: Problem, **facts: object) -> None:
+        self.problem = problem
+        self.facts = facts
+        super().__init__(self.say("en"))
+
+    def say(self, lang: Lang) -> str:
+        """Code and sentence on one line, the next command on another."""
+        problem = self.problem
+        try_next = NEXT.say(lang, command=problem.next.format(**self.facts))
+        return f"{problem.code}: {problem.sentence.say(lang, **self.facts)}\n{try_next}"
+
+
+def spoken(env: Mapping[str, str]) -> Lang:
+    """The language that the environment asks for, in the order of POSIX."""
+    asked = next(filter(None, map(env.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    return "ja" if asked.lower().startswith("ja") else "en"
+
+
+NEXT = Text("Next: {command}", "次に試すこと: {command}")
+
+# --- What can go wrong ---------------------------------------------------------------------
+
+BAD_USAGE = Problem(
+    "usage",
+    USAGE,
+    Text("{reason}", "使い方が違います。{reason}"),
+    "{command} --help",
+)
+NO_HUB = Problem(
+    "no_hub",
+    USAGE,
+    Text(
+        "No hub is named: give --url or RH_URL, or start one here.",
+        "接続先がありません。--url か RH_URL で指定するか、ここで起動してください。",
+    ),
+    "rosterhub dev",
+)
+NO_KEY = Problem(
+    "no_key",
+    DENIED,
+    Text(
+        "No key is given: use --key or RH_KEY.",
+        "鍵がありません。--key か RH_KEY で渡してください。",
+    ),
+    "rosterhub keys create NAME --admin",
+)
+NOT_SIGNED_IN = Problem(
+    "not_signed_in",
+    DENIED,
+    Text(
+        "The hub does not accept this key: {detail}",
+        "この鍵は受け付けられませんでした: {detail}",
+    ),
+    "rosterhub keys create NAME --admin",
+)
+NOT_ALLOWED = Problem(
+    "not_allowed",
+    DENIED,
+    Text("This key may not do that: {detail}", "この鍵では許可されていません: {detail}"),
+    "rosterhub keys list",
+)
+NOT_FOUND = Problem(
+    "not_found",
+    FAILED,
+    Text("The hub does not have it: {detail}", "見つかりませんでした: {detail}"),
+    "{look} list",
+)
+REFUSED = Problem(
+    "refused",
+    FAILED,
+    Text(
+        "The hub refused with status {status}: {detail}",
+        "サーバーが断りました(状態 {status}): {detail}",
+    ),
+    "{look} --help",
+)
+UNREACHABLE = Problem(
+    "unreachable",
+    FAILED,
+    Text("{url} does not answer ({reason}).", "{url} から応答がありません({reason})。"),
+    "curl {url}/health/ready",
+)
+SETTING_MISSING = Problem(
+    "setting_missing",
+    USAGE,
+    Text("{names} must be set in the environment.", "環境変数 {names} を設定してください。"),
+    "rosterhub dev",
+)
+SETTING_WRONG = Problem(
+    "setting_wrong",
+    USAGE,
+    Text("The settings cannot be read: {reason}", "設定を読めません: {reason}"),
+    "env | grep ^ROSTERHUB_",
+)
+DATABASE_UNREACHABLE = Problem(
+    "database_unreachable",
+    FAILED,
+    Text(
+        "The database cannot do that: {reason}",
+        "データベースで実行できませんでした: {reason}",
+    ),
+    "rosterhub migrate status",
+)
+NO_WORKERS = Problem(
+    "no_workers",
+    FAILED,
+    Text(
+        "This installation is without the workers ({reason}): install the extra `workers`.",
+        "この環境には workers が入っていません({reason})。追加の `workers` を入れてください。",
+    ),
+    "pip install 'rosterhub[workers]'",
+)
+NOTHING_SENT = Problem(
+    "nothing_sent",
+    USAGE,
+    Text("{file} is empty.", "{file} は空です。"),
+    "rosterhub sample",
+)
+SINGLE_CSV = Problem(
+    "single_csv",
+    USAGE,
+    Text(
+        "A single CSV needs --entity and --mode; a package (.zip) takes neither.",
+        "CSV 1 個には --entity と --mode が要ります。ZIP には付けません。",
+    ),
+    "rosterhub push {file} --entity users --mode upsert",
+)
+REJECTED = Problem(
+    "rejected",
+    FINDINGS,
+    Text(
+        "The run was rejected: {errors} findings to correct. Nothing was changed.",
+        "取り込みは却下されました。直す所が {errors} 件あります。データは変わっていません。",
+    ),
+    "rosterhub runs findings {run}",
+)
+RUN_HELD = Problem(
+    "held",
+    HELD,
+    Text("The run waits for approval.", "取り込みは承認待ちです。"),
+    "rosterhub runs show {run}",
+)
+RUN_FAILED = Problem(
+    "run_failed",
+    FAILED,
+    Text("The run ended as {state}: {reason}", "取り込みは {state} で終わりました: {reason}"),
+    "rosterhub runs show {run}",
+)
+NOT_CONFIRMED = Problem(
+    "not_confirmed",
+    USAGE,
+    Text("Nothing was deleted.", "何も削除していません。"),
+    "rosterhub districts delete {district} --yes",
+)
+BAD_SAMPLE = Problem(
+    "bad_sample",
+    USAGE,
+    Text("There is no such district: {reason}.", "そのような見本は作れません: {reason}。"),
+    "rosterhub sample --help",
+)
+CANNOT_WRITE = Problem(
+    "cannot_write",
+    FAILED,
+    Text("{file} cannot be written: {reason}", "{file} に書き込めません: {reason}"),
+    "rosterhub sample -o sample.zip",
+)
+ALREADY_RUNNING = Problem(
+    "already_running",
+    FAILED,
+    Text(
+        "Another `rosterhub dev` runs in {folder}.",
+        "{folder} では別の `rosterhub dev` が動いています。",
+    ),
+    "rosterhub runs list",
+)
+CANNOT_START = Problem(
+    "cannot_start",
+    FAILED,
+    Text("A server cannot be started: {reason}", "サーバーを起動できません: {reason}"),
+    "pip install 'rosterhub[embedded]'",
+)
+PORT_TAKEN = Problem(
+    "port_taken",
+    FAILED,
+    Text("Port {port} is in use.", "ポート {port} は使われています。"),
+    "ROSTERHUB_PORT=0 rosterhub dev",
+)
+CHILD_DIED = Problem(
+    "child_died",
+    FAILED,
+    Text(
+        "`{child}` ended with status {status}; the hub was stopped. Its last words are above.",
+        "`{child}` が状態 {status} で終わったため、全体を止めました。理由は上の記録にあります。",
+    ),
+    "rosterhub dev",
+)
+NEVER_READY = Problem(
+    "never_ready",
+    FAILED,
+    Text(
+        "The hub was not ready within {seconds} seconds.",
+        "{seconds} 秒たっても準備が整いませんでした。",
+    ),
+    "rosterhub dev",
+)
+
+# --- What happens --------------------------------------------------------------------------
+
+RUN_WAITS = Text(
+    "Accepted; follow it with: rosterhub runs watch {run}",
+    "受け付けました。進み具合を見るには: rosterhub runs watch {run}",
+)
+SENDING = Text("sending", "送信")
+ROWS = Text("rows", "行")
+RETRYING = Text("Trying again ({reason}).", "もう一度試します({reason})。")
+POLLING = Text(
+    "No live updates here; asking every {seconds} seconds.",
+    "自動更新が使えないため、{seconds} 秒ごとに確認します。",
+)
+STAGES: Mapping[str, Text] = {
+    "open": Text("open", "開封"),
+    "read": Text("read", "読込"),
+    "check": Text("check", "検査"),
+    "apply": Text("apply", "反映"),
+    "publish": Text("publish", "公開"),
+}
+STATES: Mapping[str, Text] = {
+    "received": Text("received", "受信"),
+    "queued": Text("queued", "待機"),
+    "running": Text("running", "実行中"),
+    "review": Text("review", "確認待ち"),
+    "held": Text("held", "保留"),
+    "applied": Text("applied", "反映済み"),
+    "rejected": Text("rejected", "却下"),
+    "failed": Text("failed", "失敗"),
+    "cancelled": Text("cancelled", "中止"),
+    "superseded": Text("superseded", "置き換え済み"),
+}
+SEVERITIES: Mapping[str, Text] = {
+    "error": Text("errors", "要修正"),
+    "warning": Text("warnings", "警告"),
+    "info": Text("notes", "情報"),
+}
+FINDINGS_FOUND = Text("Findings: {list}", "検出: {list}")
+NO_FINDINGS = Text("No findings.", "検出はありません。")
+MORE_FINDINGS = Text("… and {more} more", "… ほか {more} 件")
+VERSION_PUBLISHED = Text("Applied as version {version}.", "版 {version} として反映しました。")
+COUNTS: Mapping[str, Text] = {
+    "created": Text("created", "追加"),
+    "updated": Text("updated", "変更"),
+    "unchanged": Text("unchanged", "変更なし"),
+    "deleted": Text("deleted", "削除"),
+    "rejected": Text("rejected", "却下"),
+    "touched": Text("touched", "関連変更"),
+}
+HEADINGS: Mapping[str, Text] = {
+    "file": Text("file", "ファイル"),
+    "line": Text("line", "行"),
+    "column": Text("column", "項目"),
+    "message": Text("message", "内容"),
+    "severity": Text("severity", "重さ"),
+    "rule": Text("rule", "規則"),
+    "id": Text("id", "ID"),
+    "name": Text("name", "名前"),
+    "label": Text("label", "用途"),
+    "kind": Text("kind", "種類"),
+    "state": Text("state", "状態"),
+    "stage": Text("stage", "段階"),
+    "version": Text("version", "版"),
+    "scopes": Text("scopes", "権限"),
+    "expires_at": Text("expires", "期限"),
+    "created_at": Text("created", "作成"),
+    "revoked_at": Text("revoked", "失効"),
+    "last_used_at": Text("last used", "最終利用"),
+    "rows": Text("rows", "行数"),
+    "migration": Text("migration", "移行"),
+    "applied": Text("applied", "適用"),
+}
+NOTHING_YET = Text("There is nothing yet.", "まだありません。")
+KEY_ONCE = Text(
+    "This key is shown once and expires at {expires_at}:",
+    "この鍵は一度だけ表示します。期限は {expires_at} です:",
+)
+ADMIN_HAS_NO_SCOPE = Text(
+    "An administrator's key has no scopes: leave out --scope.",
+    "管理者の鍵に権限は指定できません。--scope を外してください。",
+)
+REVOKED = Text("Key {id} is revoked.", "鍵 {id} を失効させました。")
+DISTRICT_CREATED = Text("District {id} is created.", "地区 {id} を作成しました。")
+DISTRICT_DELETED = Text(
+    "District {id} is deleted; its data is being removed.",
+    "地区 {id} を削除しました。データを消去しています。",
+)
+CONFIRM_DELETE = Text(
+    "Delete district {id} with all its data?", "地区 {id} を全データとともに削除しますか?"
+)
+SAMPLE_WRITTEN = Text("Written: {file} ({bytes} bytes)", "書き出しました: {file}({bytes} バイト)")
+MIGRATED = Text("Applied: {list}", "適用しました: {list}")
+NOTHING_TO_MIGRATE = Text("The database is up to date.", "データベースは最新です。")
+MIGRATIONS_MISSING = Problem(
+    "migrations_missing",
+    FINDINGS,
+    Text("Missing: {list}", "未適用です: {list}"),
+    "rosterhub migrate up",
+)
+
+# --- rosterhub dev -------------------------------------------------------------------------
+
+STARTING_SERVERS = Text("Starting PostgreSQL and Redis", "PostgreSQL と Redis を起動しています")
+MIGRATING = Text("Preparing the database", "データベースを準備しています")
+STARTING_HUB = Text("Starting gateway and workers", "ゲートウェイとワーカーを起動しています")
+PORT_CHANGED = Text(
+    "Port {taken} is in use; taking {port}.",
+    "ポート {taken} は使われているため、{port} を使います。",
+)
+IMPORTING_DEMO = Text("Importing the demo district", "見本の地区を取り込んでいます")
+STOPPING = Text("Stopping", "停止しています")
+STOPPED = Text(
+    "Stopped. The data stays in {folder}.", "停止しました。データは {folder} にあります。"
+)
+READY = Text(
+    """\
+
+RosterHub is ready ({seconds} s). Ctrl-C stops it.
+
+  OneRoster 1.2   {base_url}/ims/oneroster/rostering/v1p2
+  Hub API         {base_url}/api/v1
+  District        {district}
+  Key             {key}
+
+Three commands to try, in another terminal in this folder:
+
+  {curl}
+  {push}
+  {runs}
+""",
+    """\
+
+RosterHub の準備ができました({seconds} 秒)。Ctrl-C で止まります。
+
+  OneRoster 1.2   {base_url}/ims/oneroster/rostering/v1p2
+  ハブ API        {base_url}/api/v1
+  地区            {district}
+  鍵              {key}
+
+このフォルダーの別の端末で、次の 3 つを試せます:
+
+  {curl}
+  {push}
+  {runs}
+""",
+)

@@ -1,0 +1,162 @@
+"""The real product for benchmarks: gateway and workers as child processes, on given servers."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import requests
+from psycopg.sql import SQL, Identifier
+
+from deploy.admin_keys import create_admin_key
+from migrations import runner
+
+PATIENCE = 1800.0  # seconds for one run
+LOOK = 0.02  # seconds between two looks at a run
+
+
+@dataclass(slots=True)
+class Hub:
+    """A running hub, its administrator, and its worker processes."""
+
+    url: str
+    admin_key: str
+    database_url: str
+    workers: subprocess.Popen[bytes]
+
+    def district(self, name: str) -> str:
+        """A new district; answers a key for it."""
+        admin = {"Authorization": f"Bearer {self.admin_key}"}
+        self._post("/api/v1/districts", admin, json={"id": name, "name": name})
+        named = {**admin, "X-RosterHub-District": name}
+        return str(self._post("/api/v1/keys", named, json={"label": "bench"})["key"])
+
+    def push(self, key: str, package: Path) -> tuple[dict[str, Any], float]:
+        """Upload a package and wait until its run has ended: the run, and the seconds it took."""
+        start = time.perf_counter()
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/zip"}
+        with package.open("rb") as body:
+            run = self._post("/api/v1/imports", headers, data=body)
+        while run["state"] in ("received", "queued", "running"):
+            if time.perf_counter() - start > PATIENCE:
+                raise TimeoutError(run["id"])
+            time.sleep(LOOK)
+            run = requests.get(
+                f"{self.url}/api/v1/imports/{run['id']}", headers=headers, timeout=30
+            )
+            run = run.json()
+        return run, time.perf_counter() - start
+
+    def _get(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        answer = requests.get(f"{self.url}{path}", headers=headers, timeout=30)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def _post(self, path: str, headers: Mapping[str, str], **body: Any) -> dict[str, Any]:  # noqa: ANN401  # as requests takes it
+        answer = requests.post(f"{self.url}{path}", headers=headers, timeout=600, **body)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def importer_memory(self) -> float:
+        """The peak resident memory of the process that imports, in MiB."""
+        return max(peak(pid) for pid in descendants(self.workers.pid) if is_importer(pid))
+
+
+@contextmanager
+def running(
+    folder: Path, database_url: str, redis_url: str, env: Mapping[str, str]
+) -> Iterator[Hub]:
+    """A hub on these servers until the end of the block."""
+    runner.up(database_url)
+    secret = secrets.token_urlsafe(48)
+    with psycopg.connect(database_url) as db:
+        admin_key, _ = create_admin_key(db, secret, label="bench")
+    port = free_port()
+    settings = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("ROSTERHUB_")},
+        "ROSTERHUB_DATABASE_URL": database_url,
+        "ROSTERHUB_REDIS_URL": redis_url,
+        "ROSTERHUB_SECRET_KEY": secret,
+        "ROSTERHUB_OBJECT_STORE": str(folder / "objects"),
+        "ROSTERHUB_PORT": str(port),
+        "ROSTERHUB_METRICS_PORT": "0",
+        **env,
+    }
+    log = (folder / "hub.log").open("ab")
+    gateway = start("serve", settings, log)
+    workers = start("work", settings, log)
+    hub = Hub(f"http://127.0.0.1:{port}", str(admin_key), database_url, workers)
+    try:
+        until_ready(hub.url)
+        yield hub
+    finally:
+        for process in (gateway, workers):
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+        log.close()
+
+
+def start(command: str, env: Mapping[str, str], log: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401  # a file
+    """A process of the hub."""
+    argv = [sys.executable, "-m", "deploy.cli", command]
+    return subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)  # noqa: S603  # ours
+
+
+def until_ready(url: str) -> None:
+    """Wait until the gateway answers."""
+    for _ in range(600):
+        try:
+            if requests.get(f"{url}/health/ready", timeout=1).ok:
+                return
+        except requests.ConnectionError:
+            pass
+        time.sleep(0.1)
+    raise TimeoutError(url)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fresh_database(server_url: str) -> str:
+    """A new database on the server, so that every repetition begins with empty tables."""
+    name = f"bench_{uuid4().hex[:12]}"
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(SQL("create database {}").format(Identifier(name)))
+        admin.execute("checkpoint")
+    return f"{server_url.rsplit('/', 1)[0]}/{name}"
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """The processes below a process (Linux)."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield int(child)
+            yield from descendants(int(child))
+
+
+def is_importer(pid: int) -> bool:
+    """Whether it is the worker process that does imports."""
+    return b"imports" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def peak(pid: int) -> float:
+    """VmHWM in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
