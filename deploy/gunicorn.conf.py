@@ -39,6 +39,7 @@ logger_class = Lines
 errorlog = None  # not one of its own
 accesslog = None  # the gateway writes its own, without queries and personal values
 proc_name = "rosterhub-gateway"
+control_socket_disable = True  # nobody uses it, and it would lie in the home folder
 
 timeout = 60  # seconds without a heartbeat, and how long a silent upload may pause
 graceful_timeout = 30  # for an upload that is on its way when the process should leave

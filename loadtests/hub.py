@@ -51,10 +51,7 @@ class Hub:
             if time.perf_counter() - start > PATIENCE:
                 raise TimeoutError(run["id"])
             time.sleep(LOOK)
-            run = requests.get(
-                f"{self.url}/api/v1/imports/{run['id']}", headers=headers, timeout=30
-            )
-            run = run.json()
+            run = self._get(f"/api/v1/imports/{run['id']}", headers)
         return run, time.perf_counter() - start
 
     def _get(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -118,9 +115,9 @@ def until_ready(url: str) -> None:
     """Wait until the gateway answers."""
     for _ in range(600):
         try:
-            if requests.get(f"{url}/health/ready", timeout=1).ok:
+            if requests.get(f"{url}/health/ready", timeout=5).ok:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             pass
         time.sleep(0.1)
     raise TimeoutError(url)

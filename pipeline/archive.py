@@ -1,10 +1,11 @@
 """The package: a zip whose directory is checked before a byte of it is inflated.
 
 Python's zipfile reads what hostile zips declare (reliability 3.2): overlapping entries, links,
-folders, doubled and foreign names, sizes that lie. Each is refused here by name, and what is
-inflated is counted while it is.
+folders, doubled and foreign names, sizes that lie, directories without end. Each is refused here
+by name, and what is inflated is counted while it is.
 """
 
+import io
 import stat
 import zipfile
 import zlib
@@ -26,6 +27,9 @@ PACKAGE = "package"
 ENCRYPTED_BIT = 0x1
 RATIO_FLOOR = 1024 * 1024
 LOCAL_HEADER = 30
+DIRECTORY_ENTRY = 4096  # bytes, many times what an entry takes
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Source:
                     if done > self.size:
                         raise Broken(Finding(rule=rules.CORRUPT, file=self.name))
                     yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except DAMAGED as error:
             raise Broken(Finding(rule=rules.CORRUPT, file=self.name)) from error
         if done != self.size:
             raise Broken(Finding(rule=rules.CORRUPT, file=self.name))
@@ -64,12 +68,37 @@ def read(stream: IO[bytes], size: int) -> Iterator[bytes]:
             yield chunk
 
 
+class Endless(Exception):
+    """The directory of a zip is longer than its ceiling."""
+
+
+class Thrifty(io.FileIO):
+    """A zip on disk whose directory is read in one go, and not beyond its ceiling."""
+
+    ceiling = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """What zipfile asks for; raises Endless where that is too much."""
+        if size is not None and size > self.ceiling:
+            raise Endless
+        return super().read(size)
+
+
+def entries_of(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
+    """The directory of a zip."""
+    with Thrifty(path) as file:
+        file.ceiling = limits.zip_entries * DIRECTORY_ENTRY
+        with zipfile.ZipFile(file) as archive:
+            return archive.infolist()
+
+
 def package(path: Path, limits: Limits) -> tuple[dict[str, Source], list[Finding]]:
     """The CSV files of a zip by name, and what is wrong with its directory."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, UnicodeDecodeError, ValueError, OSError):
+        entries = entries_of(path, limits)
+    except Endless:
+        return {}, [too_large(PACKAGE, f"{limits.zip_entries} files")]
+    except (*DAMAGED, OSError):
         return {}, [Finding(rule=rules.NOT_A_ZIP, file=PACKAGE)]
     findings = [*directory(entries, limits, path.stat().st_size)]
     sources = {
@@ -82,23 +111,25 @@ def package(path: Path, limits: Limits) -> tuple[dict[str, Source], list[Finding
 def directory(entries: list[zipfile.ZipInfo], limits: Limits, size: int) -> Iterator[Finding]:
     """What the directory of the zip already gives away."""
     if len(entries) > limits.zip_entries:
-        yield too_large(f"{limits.zip_entries} files")
+        yield too_large(PACKAGE, f"{limits.zip_entries} files")
         return
     for entry in entries:
         yield from inspected(entry)
     for name, count in Counter(entry.orig_filename for entry in entries).items():
         if count > 1:
             yield Finding(rule=rules.DUPLICATE_ENTRY, file=printable(name))
-    if overlapping(entries, size):
-        yield Finding(rule=rules.OVERLAP, file=PACKAGE)
+    for entry in overlapping(entries, size):
+        yield Finding(rule=rules.OVERLAP, file=printable(entry.orig_filename))
     if sum(entry.file_size for entry in entries) > limits.zip_max:
-        yield too_large(f"{limits.zip_max} bytes")
-    elif any(bomb(entry, limits) for entry in entries):
-        yield too_large(f"{limits.zip_ratio} times its compressed size")
+        yield too_large(PACKAGE, f"{limits.zip_max} bytes")
+    for entry in entries:
+        if bomb(entry, limits):
+            name = printable(entry.orig_filename)
+            yield too_large(name, f"{limits.zip_ratio} times its compressed size")
 
 
 def inspected(entry: zipfile.ZipInfo) -> Iterator[Finding]:
-    """What is wrong with one entry: its name, its kind, its encryption."""
+    """What is wrong with one entry: its name, its kind, how it is packed."""
     # orig_filename is the name as stored; filename ends at a NUL.
     if entry.orig_filename not in NAMES:
         name = printable(entry.orig_filename)
@@ -108,17 +139,19 @@ def inspected(entry: zipfile.ZipInfo) -> Iterator[Finding]:
         yield Finding(rule=rules.NOT_A_FILE, file=printable(entry.orig_filename))
     if entry.flag_bits & ENCRYPTED_BIT:
         yield Finding(rule=rules.ENCRYPTED, file=printable(entry.orig_filename))
+    if entry.compress_type not in METHODS:
+        yield Finding(rule=rules.COMPRESSION, file=printable(entry.orig_filename))
 
 
-def overlapping(entries: list[zipfile.ZipInfo], size: int) -> bool:
-    """Whether two entries share bytes, or one reaches beyond the file."""
+def overlapping(entries: list[zipfile.ZipInfo], size: int) -> Iterator[zipfile.ZipInfo]:
+    """Entries that begin inside the one before them, or reach beyond the file."""
     ends = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
-        if entry.header_offset < ends:
-            return True
+        begins = entry.header_offset
         name = len(entry.orig_filename.encode())
-        ends = entry.header_offset + LOCAL_HEADER + name + entry.compress_size
-    return ends > size
+        if begins < ends or begins + LOCAL_HEADER + name + entry.compress_size > size:
+            yield entry
+        ends = max(ends, begins + LOCAL_HEADER + name + entry.compress_size)
 
 
 def bomb(entry: zipfile.ZipInfo, limits: Limits) -> bool:
@@ -128,9 +161,9 @@ def bomb(entry: zipfile.ZipInfo, limits: Limits) -> bool:
     )
 
 
-def too_large(limit: str) -> Finding:
-    """The package passes a ceiling."""
-    return Finding(rule=rules.TOO_LARGE, file=PACKAGE, facts={"limit": limit})
+def too_large(file: str, limit: str) -> Finding:
+    """The package, or a file of it, passes a ceiling."""
+    return Finding(rule=rules.TOO_LARGE, file=file, facts={"limit": limit})
 
 
 def printable(name: str) -> str:

@@ -39,10 +39,13 @@ from schemas.runs import Mode
 
 GUID = r"[0-9A-Za-z./@_\-]{1,255}"
 EXT = r"ext:[a-zA-Z0-9.\-_]+"
-DATE = r"\d{4}-\d{2}-\d{2}"
-TIME = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)"
-INTEGER = r"^(0|-?[1-9]\d{0,17})$"
-FLOAT = r"^-?(0|[1-9]\d{0,17})(\.\d{1,18})?$"
+# Digits are spelled out: for Polars \d is any digit of Unicode, full-width ones included.
+YEAR = "[0-9]{4}"
+DATE = f"{YEAR}-[0-9]{{2}}-[0-9]{{2}}"
+HOUR_MINUTE = "([01][0-9]|2[0-3]):[0-5][0-9]"
+TIME = rf"{HOUR_MINUTE}:[0-5][0-9](\.[0-9]{{1,9}})?(Z|[+-]{HOUR_MINUTE})"
+INTEGER = "0|-?[1-9][0-9]{0,17}"
+FLOAT = r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?"
 PAIR = r"\{[^:{},]+:[^:{},]+\}"
 SEPARATOR = r"\s*,\s*"
 
@@ -115,11 +118,11 @@ def broken(column: AnyColumn, profile: Profile) -> Iterator[Broken]:
                 ~raw.str.contains(f"^{DATE}T{TIME}$") | no_day(raw.str.slice(0, 10)),
             )
         case Year():
-            yield Broken(column, rules.YEAR, ~raw.str.contains(r"^\d{4}$"))
+            yield Broken(column, rules.YEAR, ~raw.str.contains(f"^{YEAR}$"))
         case Whole():
-            yield Broken(column, rules.INTEGER, ~raw.str.contains(INTEGER))
+            yield Broken(column, rules.INTEGER, ~raw.str.contains(f"^({INTEGER})$"))
         case Decimal():
-            yield Broken(column, rules.FLOAT, ~raw.str.contains(FLOAT))
+            yield Broken(column, rules.FLOAT, ~raw.str.contains(f"^{FLOAT}$"))
         case _:
             assert_never(column)
 
@@ -161,7 +164,7 @@ class Checker:
         self, entity: AnyEntity, layout: Layout, mode: Mode, profile: Profile, field_max: int
     ) -> None:
         self.file = f"{entity.file}.csv"
-        self.spelled = dict(zip((c.name for c in layout.columns), layout.columns, strict=True))
+        self.spelled = dict(zip(layout.names, layout.header, strict=True))
         self.field_max = field_max
         self.names = layout.names
         self.rules = [
@@ -194,7 +197,7 @@ class Checker:
                 rule=broken.rule,
                 file=self.file,
                 line=line,
-                column=broken.column.csv,
+                column=self.spelled[name],
                 sourced_id=cut(key),
                 value=cut(text),
                 facts=facts,
@@ -206,10 +209,12 @@ class Checker:
             if (length or 0) > self.field_max:
                 long = rows.filter(pl.col(name).str.len_bytes() > self.field_max)
                 for line in long["line"]:
-                    column = self.spelled[name].csv if name in self.spelled else name
-                    facts = {"limit": self.field_max}
                     yield Finding(
-                        rule=rules.FIELD_SIZE, file=self.file, line=line, column=column, facts=facts
+                        rule=rules.FIELD_SIZE,
+                        file=self.file,
+                        line=line,
+                        column=self.spelled[name],
+                        facts={"limit": self.field_max},
                     )
 
 

@@ -25,9 +25,11 @@ class Layout:
     """What each position of a file holds.
 
     `names` are the frame's columns in file order: a declared column by its name in the table, an
-    unknown one as it is spelled; `columns` are the declared ones among them, `unknown` the others.
+    unknown one as it is spelled; `header` are the same as the file spells them; `columns` are the
+    declared ones among them, `unknown` the others.
     """
 
+    header: tuple[str, ...]
     names: tuple[str, ...]
     columns: tuple[AnyColumn, ...]
     unknown: tuple[str, ...]
@@ -57,6 +59,7 @@ def layout(entity: AnyEntity, header: tuple[str, ...]) -> Layout:
     known = {column.csv: column for column in base}
     found = {name: known.get(name) or extension(entity, name) for name in header}
     return Layout(
+        header=header,
         names=tuple(column.name if (column := found[name]) else name for name in header),
         columns=tuple(column for column in found.values() if column),
         unknown=tuple(name for name in header if found[name] is None),

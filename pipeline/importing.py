@@ -86,6 +86,9 @@ class Import:
         package = open_upload(self.path, self.claim, self.limits, self.findings)
         self.reader.package = package
         self._enter("read")
+        if base == 0:
+            # Every row is looked up in hashes of what was just staged; no loop can be better.
+            self.db.execute("set local enable_nestloop = off")
         # Into an empty district files are merged while the next ones are still being read.
         self._read(merge if base == 0 else None)
         self._enter("check")
@@ -143,7 +146,7 @@ class Import:
     def _merge_at_once(self, file: File, batches: Iterator[pl.DataFrame], merge: Merge) -> None:
         """Merge a file into its empty table. Where rows are left over, find out which and why."""
         entity = file.entity
-        rows = stage.copy_rows(self.db, entity, batches)
+        rows = stage.copy_rows(self.db, entity, (each.sort("sourced_id") for each in batches))
         if self.findings.fatal:
             return
         stage.analyze(self.db, entity)

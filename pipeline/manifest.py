@@ -1,12 +1,13 @@
 """manifest.csv: which version, and how each file is meant (CSV binding 5)."""
 
-import csv
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.archive import MANIFEST, Source
 from pipeline.faults import Broken, cut
-from pipeline.text import pieces
+from pipeline.header import split
+from pipeline.text import FIELD, controlled, fault, pieces
 from schemas import rules
 from schemas.profiles import MANIFEST_HEADER, MANIFEST_VERSION, MODES, VERSIONS
 from schemas.roster import BINDING, BY_FILE
@@ -46,7 +47,7 @@ def read(sources: Mapping[str, Source]) -> tuple[Manifest, list[Finding]]:
     except Broken as broken:
         return EMPTY, [broken.finding]
     values = {row.name: row.value for row in rows}
-    findings += [*unknown(rows), *missing(values), *wrong(rows), *mismatched(values, sources)]
+    findings += [*unknown(rows), *missing(values), *wrong(rows), *mismatched(rows, sources)]
     return Manifest(values.get(VERSION, ""), modes(values)), findings
 
 
@@ -55,37 +56,31 @@ EMPTY = Manifest("", {})
 
 def properties(source: Source) -> tuple[list[Property], list[Finding]]:
     """The rows, and what is wrong with their shape."""
+    if source.size > source.limits.row_max:
+        limit = f"{source.limits.row_max} bytes"
+        raise Broken(Finding(rule=rules.TOO_LARGE, file=MANIFEST, facts={"limit": limit}))
     lines = [line or "" for piece in pieces(source) for line in piece.lines()]
+    if finding := controlled(1, lines[0], MANIFEST):
+        raise Broken(finding)
     rows: list[Property] = []
-    findings: list[Finding] = []
-    for number, line in enumerate(lines, start=1):
-        cells = split(line)
-        if number == 1:
-            findings += header(cells)
-        elif cells is None:
-            findings.append(Finding(rule=rules.QUOTING, file=MANIFEST, line=number))
-        elif len(cells) != len(MANIFEST_HEADER):
-            facts = {"found": len(cells), "expected": len(MANIFEST_HEADER)}
-            findings.append(Finding(rule=rules.ROW_WIDTH, file=MANIFEST, line=number, facts=facts))
+    findings = [*header(split(lines[0]))]
+    for number, line in enumerate(lines[1:], start=2):
+        if re.fullmatch(f"{FIELD},{FIELD}", line):
+            rows.append(Property(number, *split(line)))
         else:
-            rows.append(Property(number, *cells))
+            findings.append(fault(number, line, MANIFEST, len(MANIFEST_HEADER), source.limits))
     return rows, findings
 
 
-def split(line: str) -> list[str] | None:
-    """The cells of a line, or None where its quotes are broken."""
-    try:
-        return next(csv.reader([line], strict=True), [])
-    except csv.Error:
-        return None
-
-
-def header(cells: list[str] | None) -> Iterator[Finding]:
+def header(cells: tuple[str, ...]) -> Iterator[Finding]:
     """The header is `propertyName,value`."""
     for name in MANIFEST_HEADER:
-        if name not in (cells or ()):
+        if name not in cells:
             yield Finding(rule=rules.HEADER_MISSING, file=MANIFEST, line=1, column=name)
-    if cells and set(cells) == set(MANIFEST_HEADER) and tuple(cells) != MANIFEST_HEADER:
+    for name in cells:
+        if name not in MANIFEST_HEADER:
+            yield Finding(rule=rules.HEADER_UNKNOWN, file=MANIFEST, line=1, column=cut(name))
+    if set(cells) == set(MANIFEST_HEADER) and cells != MANIFEST_HEADER:
         facts = {"found": 2, "expected": 1}
         yield Finding(
             rule=rules.HEADER_ORDER, file=MANIFEST, line=1, column=MANIFEST_HEADER[0], facts=facts
@@ -128,14 +123,15 @@ def wrong(rows: list[Property]) -> Iterator[Finding]:
             yield at(row, rules.MANIFEST_MODE, row.value)
 
 
-def mismatched(values: Mapping[str, str], sources: Mapping[str, Source]) -> Iterator[Finding]:
+def mismatched(rows: list[Property], sources: Mapping[str, Source]) -> Iterator[Finding]:
     """Files that are there though absent, or missing though announced (binding 2)."""
-    for file in BY_FILE:
-        mode, name = values.get(f"file.{file}"), f"{file}.csv"
-        if mode == "absent" and name in sources:
-            yield Finding(rule=rules.FILE_UNEXPECTED, file=name)
-        if mode in ("bulk", "delta") and name not in sources:
-            yield Finding(rule=rules.FILE_MISSING, file=name, value=mode)
+    for row in rows:
+        target = f"{row.name.removeprefix('file.')}.csv"
+        there = target in sources
+        if row.name in FILES and row.value == "absent" and there:
+            yield at(row, rules.FILE_UNEXPECTED, row.value, target=target)
+        if row.name in FILES and row.value in ("bulk", "delta") and not there:
+            yield at(row, rules.FILE_MISSING, row.value, target=target)
 
 
 def modes(values: Mapping[str, str]) -> dict[str, Mode]:

@@ -117,8 +117,8 @@ def split_header(piece: Piece, name: str) -> tuple[str, Piece]:
     """The header row, and the piece behind it."""
     line, _, rest = piece.data.partition(b"\n")
     header = line.decode().removesuffix("\r")
-    if "\r" in header:
-        raise Broken(Finding(rule=rules.CARRIAGE_RETURN, file=name, line=piece.first))
+    if finding := controlled(piece.first, header, name):
+        raise Broken(finding)
     return header, Piece(rest, piece.first + 1, piece.read)
 
 
@@ -171,12 +171,17 @@ def fault(line: int, text: str, name: str, width: int, limits: Limits) -> Findin
     if len(text.encode()) > limits.row_max:
         facts = {"limit": limits.row_max}
         return Finding(rule=rules.ROW_SIZE, file=name, line=line, facts=facts)
+    return controlled(line, text, name) or misshapen(line, text, name, width)
+
+
+def controlled(line: int, text: str, name: str) -> Finding | None:
+    """The first control character of a line; a carriage return inside it counts as one."""
     if "\r" in text:
         return Finding(rule=rules.CARRIAGE_RETURN, file=name, line=line)
     if control := CONTROL.search(text):
         value = f"U+{ord(control.group()):04X}"
         return Finding(rule=rules.CONTROL_CHARACTER, file=name, line=line, value=value)
-    return misshapen(line, text, name, width)
+    return None
 
 
 def misshapen(line: int, text: str, name: str, width: int) -> Finding:

@@ -95,6 +95,14 @@ ENCRYPTED = Rule(
     "make the zip without a password; the connection is encrypted.",
     "パスワードなしの ZIP にしてください(通信は暗号化されています)。",
 )
+COMPRESSION = Rule(
+    "package.compression",
+    "error",
+    "{file} is compressed by another method than Deflate.",
+    "{file} は Deflate 以外の方式で圧縮されています。",
+    "make the zip again with an ordinary program.",
+    "通常の圧縮ソフトで ZIP を作り直してください。",
+)
 NOT_A_FILE = Rule(
     "package.not_a_file",
     "error",
@@ -106,16 +114,16 @@ NOT_A_FILE = Rule(
 OVERLAP = Rule(
     "package.overlap",
     "error",
-    "Files of the zip overlap each other.",
-    "ZIP の中のファイルが重なり合っています。",
+    "{file} overlaps another file of the zip, or its end.",
+    "{file} が ZIP の中の他のファイルまたは終端と重なり合っています。",
     "make the zip again with an ordinary program.",
     "通常の圧縮ソフトで ZIP を作り直してください。",
 )
 TOO_LARGE = Rule(
     "package.too_large",
     "error",
-    "The package inflates beyond the limit of {limit}.",
-    "展開後の大きさが上限 {limit} を超えています。",
+    "{file} inflates beyond the limit of {limit}.",
+    "{file} の展開後の大きさが上限 {limit} を超えています。",
     "send fewer records per package, or ask the operator to raise the limit.",
     "パッケージを分けるか、運用者に上限の引き上げを依頼してください。",
 )
@@ -181,16 +189,16 @@ MANIFEST_MODE = Rule(
 FILE_MISSING = Rule(
     "manifest.file_missing",
     "error",
-    "The manifest says {value} for {file}, but the zip does not hold it.",
-    "manifest では {file} が {value} ですが、ZIP に入っていません。",
+    "The manifest says {value} for {target}, but the zip does not hold it.",
+    "manifest では {target} が {value} ですが、ZIP に入っていません。",
     "add the file, or say absent.",
     "ファイルを入れるか、absent と書いてください。",
 )
 FILE_UNEXPECTED = Rule(
     "manifest.file_unexpected",
     "error",
-    "The manifest says absent for {file}, but the zip holds it.",
-    "manifest では {file} が absent ですが、ZIP に入っています。",
+    "The manifest says absent for {target}, but the zip holds it.",
+    "manifest では {target} が absent ですが、ZIP に入っています。",
     "say bulk or delta, or leave the file out.",
     "bulk または delta と書くか、ファイルを外してください。",
 )

@@ -96,7 +96,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         database_url=SecretStr(database_url),
         redis_url=SecretStr(redis_url),
         object_store=str(tmp_path / "objects"),
-        secret_key=SecretStr("a secret of the tests, long enough to be one"),
+        secret_key=SecretStr("a secret of the tests that is long enough to be one"),
         lease=2.0,
         poll=0.2,
         metrics_port=0,

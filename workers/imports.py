@@ -7,7 +7,6 @@ whoever claims the run next, until the attempts are used up.
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psycopg
 import structlog
@@ -22,6 +21,7 @@ from schemas.events import Emit, RunEnded
 from schemas.settings import Settings, plain
 from workers import metrics
 from workers.objects import Damaged, fetch
+from workers.scratch import scratch
 
 FAILURES = {
     "attempts_exhausted": {
@@ -89,16 +89,14 @@ class Importer:
             return "interrupted"
 
     def _run(self, db: Connection, claim: Claim, watch: Watch) -> str:
-        with TemporaryDirectory(dir=self.settings.work_folder, prefix="rosterhub-") as folder:
-            path = Path(folder) / "upload"
+        with scratch(self.settings.work_folder) as folder:
+            path = folder / "upload"
             try:
                 self._fetch(db, claim, path)
             except Damaged:
                 return self._fail(db, claim, watch, "upload_damaged")
             db.execute("select set_config('statement_timeout', %s, false)", [self._patience()])
-            ended = Import(
-                claim, db, path, Path(folder), watch, self.emit, limits(self.settings)
-            ).run()
+            ended = Import(claim, db, path, folder, watch, self.emit, limits(self.settings)).run()
         self.emit(ended)
         return ended.state
 

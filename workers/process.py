@@ -27,6 +27,7 @@ from workers.maintenance import sweep
 from workers.objects import open_store
 from workers.observers import all_of, to_log, to_metrics, to_stream
 from workers.port import NAMESPACE, impatient
+from workers.scratch import sweep as sweep_scratch
 
 SWEEP = 60.0  # seconds
 log = structlog.get_logger()
@@ -67,6 +68,8 @@ class Desk:
 
 def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
     """Work off every district that has an import due, one run each per round."""
+    if left := sweep_scratch(settings.work_folder):
+        log.info("scratch_swept", folders=left)
     emit = all_of(to_stream(plain(settings.redis_url)), to_metrics, to_log)
     worker = f"{socket.gethostname()}:{os.getpid()}"
     importer = Importer(settings, open_store(settings.object_store), emit, worker, stopping)

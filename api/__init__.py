@@ -1,0 +1,1 @@
+"""The gateway: HTTP in, SQL or a job out. Never a data frame."""

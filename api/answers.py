@@ -1,0 +1,75 @@
+"""What every answer has: safe headers, an id to ask about, a line in the log, a measurement.
+
+The line holds the template of the route and ids; never a query, a body or a personal value.
+"""
+
+import re
+import time
+from typing import Protocol
+from uuid import uuid4
+
+import structlog
+from falcon.asgi import Request, Response
+
+ID = "X-Request-ID"
+WELL_FORMED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+UNMATCHED = "unmatched"
+
+log = structlog.get_logger("rosterhub.access")
+
+
+class Observe(Protocol):
+    """Be told of an answer."""
+
+    def __call__(self, method: str, route: str, status: int, seconds: float, /) -> None:
+        """A request was answered."""
+
+
+class Answers:
+    """Middleware around everything else."""
+
+    def __init__(self, observe: Observe) -> None:
+        self._observe = observe
+
+    async def process_request(self, req: Request, resp: Response) -> None:
+        """Take or give an id, and start the clock."""
+        given = req.get_header(ID) or ""
+        req.context.id = given if WELL_FORMED.fullmatch(given) else uuid4().hex
+        req.context.caller = None
+        req.context.began = time.perf_counter()
+        resp.set_header(ID, req.context.id)
+
+    async def process_response(
+        self, req: Request, resp: Response, _resource: object, _succeeded: object
+    ) -> None:
+        """Add the headers, then write down what happened."""
+        secure(resp)
+        seconds = time.perf_counter() - req.context.began
+        route = req.uri_template or UNMATCHED
+        self._observe(known(req.method), route, resp.status_code, seconds)
+        caller = req.context.caller
+        log.info(
+            "request",
+            method=req.method,
+            route=route,
+            status=resp.status_code,
+            ms=round(seconds * 1000, 1),
+            key=caller and caller.key_id,
+            request_id=req.context.id,
+        )
+
+
+def secure(resp: Response) -> None:
+    """Headers for browsers and caches; roster data is kept by nobody who was not told how."""
+    resp.set_header("X-Content-Type-Options", "nosniff")
+    resp.set_header("Referrer-Policy", "no-referrer")
+    if resp.get_header("Cache-Control") is None:
+        resp.cache_control = ["no-store"]
+
+
+def known(method: str) -> str:
+    """A method a client made up is no label."""
+    return method if method in METHODS else "other"
+
+
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})

@@ -1,0 +1,130 @@
+"""The gateway, put together: collaborators come in, every route is listed, an app comes out."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import falcon.asgi
+from falcon.asgi import Request, Response
+
+from api import errors
+from api.answers import Answers
+from api.bell import Bell
+from api.caller import Door, Guarded
+from api.database import Database
+from api.districts import District, Districts
+from api.findings import Findings
+from api.health import Health, Live, Ready
+from api.imports import Import, Imports
+from api.keys import Key, Keys
+from api.metrics import Metrics, Requests
+from api.progress import Events
+from api.redis import Redis
+from api.rosters import ROOT, Collection, Reader, Single
+from api.segments import Segments
+from api.streams import Streams
+from api.uploads import Intake, Objects
+from schemas.roster import PARTS, ROSTERING
+from schemas.secrets import Vault
+from schemas.settings import Settings
+from workers.port import Ring
+
+App: TypeAlias = "falcon.asgi.App[Request, Response]"
+Routes: TypeAlias = dict[str, Guarded]
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The app, and the streams that a server tells when it is about to leave."""
+
+    app: App
+    streams: Streams
+
+
+class Connections:
+    """Middleware: the database opens first and closes last."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def process_startup(self, _scope: object, _event: object) -> None:
+        """Connect, or refuse an unsafe role."""
+        await self._database.open()
+
+    async def process_shutdown(self, _scope: object, _event: object) -> None:
+        """Let go."""
+        await self._database.close()
+
+
+def create_gateway(
+    settings: Settings, *, vault: Vault, database: Database, redis: Redis, ring: Ring
+) -> Gateway:
+    """The gateway with these collaborators."""
+    bell, streams, requests = Bell(ring), Streams(redis), Requests()
+    objects = Objects(settings.object_store)
+    app: App = falcon.asgi.App(
+        middleware=[
+            Connections(database),
+            objects,
+            bell,
+            streams,
+            Answers(requests.observe),
+            Segments(),
+            Door(database, vault),
+        ]
+    )
+    app.req_options.keep_blank_qs_values = True  # `fields=` is wrong, not absent
+    app.req_options.auto_parse_qs_csv = False  # a comma inside a filter is no list
+    errors.install(app)
+    routes = (
+        operating(database, redis, requests)
+        | administering(settings, vault, database, bell)
+        | importing(database, Intake(objects, settings.upload_max), bell, streams)
+        | reading(settings, database)
+    )
+    for path, resource in routes.items():
+        app.add_route(path, resource)
+    return Gateway(app, streams)
+
+
+def operating(database: Database, redis: Redis, requests: Requests) -> Routes:
+    """What keeps the process running."""
+    return {
+        "/health": Health(),
+        "/health/live": Live(),
+        "/health/ready": Ready(database, redis),
+        "/metrics": Metrics(requests, database, redis),
+    }
+
+
+def administering(settings: Settings, vault: Vault, database: Database, bell: Bell) -> Routes:
+    """Districts and their keys."""
+    return {
+        "/api/v1/districts": Districts(database, settings.json_max),
+        "/api/v1/districts/{district_id}": District(database, bell),
+        "/api/v1/keys": Keys(database, vault, settings.json_max),
+        "/api/v1/keys/{key_id}": Key(database),
+    }
+
+
+def importing(database: Database, intake: Intake, bell: Bell, streams: Streams) -> Routes:
+    """Packages in, and what became of them."""
+    return {
+        "/api/v1/imports": Imports(database, intake, bell),
+        "/api/v1/imports/{run_id}": Import(database),
+        "/api/v1/imports/{run_id}/findings": Findings(database),
+        "/api/v1/imports/{run_id}/events": Events(database, streams),
+    }
+
+
+def reading(settings: Settings, database: Database) -> Routes:
+    """The rosters, as the standard names them. Parts are read inside their user."""
+    reader = Reader(database, public_url(settings), settings.page_default, settings.page_max)
+    entities = [entity for entity in ROSTERING if entity not in PARTS]
+    collections: Routes = {f"{ROOT}/{e.file}": Collection(e, reader) for e in entities}
+    singles: Routes = {f"{ROOT}/{e.file}/{{sourced_id}}": Single(e, reader) for e in entities}
+    return collections | singles
+
+
+def public_url(settings: Settings) -> str:
+    """Where hrefs point: never what a client wrote into Host."""
+    return (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")

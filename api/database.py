@@ -1,0 +1,129 @@
+"""The way to PostgreSQL: one pool per role, and one context manager that opens a tenant.
+
+Every connection takes its role, search path and time limits when it is made, and is refused when
+the role could look past row-level security. A database that is away is an outage of the moment,
+never a reason not to start: the pools try again whenever somebody asks.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection, IsolationLevel
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from schemas.statements import load
+
+SQL = load("api", "database.sql")
+APP = "rosterhub_app"
+CONTROL = "rosterhub_control"
+
+CONNECT = 2  # seconds for one attempt to connect
+PATIENCE = 2.0  # seconds to wait for a connection before a request is told to come back
+
+Connection: TypeAlias = AsyncConnection[DictRow]
+Pool: TypeAlias = AsyncConnectionPool[Connection]
+
+log = structlog.get_logger()
+
+
+class UnsafeRole(Exception):
+    """The serving role is superuser, owner of the roster or BYPASSRLS: tenants would leak."""
+
+
+class Database:
+    """The pools of one process."""
+
+    def __init__(self, url: str, *, size: int, query_timeout: float) -> None:
+        self._url = url
+        self._milliseconds = str(round(query_timeout * 1000))
+        self._app = self._pool(APP, size)
+        self._control = self._pool(CONTROL, max(2, size // 2))
+
+    async def open(self) -> None:
+        """Start connecting; refuse an unsafe role at once, tolerate an absent server."""
+        try:
+            await self._check()
+        except psycopg.Error as error:
+            log.warning("database_away", error=type(error).__name__)
+        await self._app.open()
+        await self._control.open()
+
+    async def close(self) -> None:
+        """Give every connection back."""
+        await self._app.close()
+        await self._control.close()
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: int, *, snapshot: bool = False) -> AsyncIterator[Connection]:
+        """A transaction as one district; `snapshot` reads one state of it and writes nothing."""
+        async with self._app.connection() as connection:
+            await connection.set_isolation_level(
+                IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
+            )
+            await connection.set_read_only(snapshot)
+            async with connection.transaction():
+                await connection.execute(SQL["enter_tenant"], [str(tenant_id)])
+                yield connection
+
+    @asynccontextmanager
+    async def control(self) -> AsyncIterator[Connection]:
+        """A transaction of what knows no district yet."""
+        async with self._control.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def lookup(self) -> AsyncIterator[Connection]:
+        """The same for a single statement, which needs no transaction around it."""
+        async with self._control.connection() as connection:
+            yield connection
+
+    async def _check(self) -> None:
+        connection: Connection = await AsyncConnection.connect(
+            self._url, autocommit=True, connect_timeout=CONNECT, row_factory=dict_row
+        )
+        async with connection:
+            await self._configure(APP)(connection)
+
+    def _pool(self, role: str, size: int) -> Pool:
+        return AsyncConnectionPool(
+            self._url,
+            connection_class=AsyncConnection[DictRow],
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "connect_timeout": CONNECT,
+            },
+            min_size=min(2, size),
+            max_size=size,
+            open=False,
+            configure=self._configure(role),
+            reset=leave_tenant,
+            name=role,
+            timeout=PATIENCE,
+            # Short: a pool that gave up tries again for the next request, not minutes later.
+            reconnect_timeout=PATIENCE,
+        )
+
+    def _configure(self, role: str) -> Callable[[Connection], Awaitable[None]]:
+        async def configure(connection: Connection) -> None:
+            await connection.execute(SQL["take_role"], [role, self._milliseconds])
+            await refuse_unsafe(connection)
+
+        return configure
+
+
+async def refuse_unsafe(connection: Connection) -> None:
+    """Refuse a current role that row-level security does not bind."""
+    cursor = await connection.execute(SQL["role_is_unsafe"])
+    row = await cursor.fetchone()
+    if row is None or row["unsafe"]:
+        raise UnsafeRole
+
+
+async def leave_tenant(connection: AsyncConnection[Any]) -> None:
+    """Whatever a request did to the session's tenant, the next one starts without."""
+    await connection.execute(SQL["leave_tenant"])

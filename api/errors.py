@@ -1,0 +1,165 @@
+"""The one translation from what went wrong to what the client reads.
+
+Under /ims the standard's status object, everywhere else problem details (RFC 9457). A service that
+did not answer is "busy, come back"; a fault of ours is logged and says nothing about itself.
+"""
+
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+import falcon
+import falcon.asgi
+import falcon.errors
+import orjson
+import psycopg
+import structlog
+from falcon.asgi import Request, Response
+from obstore.exceptions import BaseError as ObjectStoreError
+from redis.exceptions import RedisError
+
+from schemas.errors import BadRequest, Missing, RosterHubError, TooLarge, Unauthorised, Unavailable
+
+STANDARD = "/ims/"
+RETRY_AFTER = "5"  # seconds
+
+AnyApp: TypeAlias = "falcon.asgi.App[Request, Response]"
+
+log = structlog.get_logger()
+
+IMSX_CODES = frozenset(
+    {
+        "invalid_filter_field",
+        "invalid_selection_field",
+        "invaliddata",
+        "unauthorisedrequest",
+        "forbidden",
+        "unknownobject",
+        "server_busy",
+        "internal_server_error",
+    }
+)
+"""The minor codes of the rostering service; other errors say `invaliddata` there."""
+
+
+class UnknownRoute(Missing):
+    """There is nothing at this address."""
+
+    code = "unknown_route"
+
+
+class WrongMethod(RosterHubError):
+    """There is no such method at this address."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class Refused(BadRequest):
+    """The request is malformed."""
+
+
+def install(app: AnyApp) -> None:
+    """Every error of the app goes through here."""
+    for kind in (Exception, falcon.HTTPError):
+        app.add_error_handler(kind, answer)
+
+
+async def answer(req: Request, resp: Response, error: Exception, _params: object) -> None:
+    """Turn an error into the response."""
+    ours = translated(error)
+    if ours.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        # The type and the place, not the message: a database quotes values in its messages.
+        log.error("unexpected", error=type(error).__name__, where=place(error))
+    elif isinstance(ours, Unavailable):
+        log.warning("service_away", error=type(error).__name__)
+    headers(resp, ours, error)
+    (imsx if req.path.startswith(STANDARD) else problem)(resp, ours)
+
+
+def translated(error: Exception) -> RosterHubError:
+    """The error in our own words."""
+    match error:
+        case RosterHubError():
+            return error
+        case (
+            psycopg.OperationalError()
+            | psycopg.InterfaceError()
+            | RedisError()
+            | ObjectStoreError()
+            | ConnectionError()
+        ):
+            return Unavailable()
+        case falcon.HTTPRouteNotFound():
+            return UnknownRoute()
+        case falcon.HTTPMethodNotAllowed():
+            return WrongMethod()
+        case falcon.errors.HTTPPayloadTooLarge():
+            return TooLarge()
+        case falcon.HTTPError(status_code=status) if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Refused(error.description or error.title or "")
+        case _:
+            return RosterHubError()
+
+
+def headers(resp: Response, ours: RosterHubError, error: Exception) -> None:
+    """What the status needs beside its body; what spoke of a success is taken back."""
+    resp.status = ours.status
+    for name in ("ETag", "Cache-Control", "Location"):
+        resp.delete_header(name)
+    if isinstance(ours, Unauthorised):
+        resp.set_header("WWW-Authenticate", "Bearer")
+    if isinstance(ours, Unavailable):
+        resp.set_header("Retry-After", RETRY_AFTER)
+    if isinstance(error, falcon.HTTPMethodNotAllowed):
+        resp.set_headers(error.headers or {})
+
+
+def problem(resp: Response, ours: RosterHubError) -> None:
+    """Problem details; the facts of the error are its extension members."""
+    resp.content_type = "application/problem+json"
+    resp.data = orjson.dumps(
+        ours.facts
+        | {
+            "type": f"urn:rosterhub:problem:{ours.code}",
+            "title": HTTPStatus(ours.status).phrase,
+            "status": ours.status,
+            "detail": ours.message,
+            "code": ours.code,
+        },
+        default=str,
+    )
+
+
+def imsx(resp: Response, ours: RosterHubError) -> None:
+    """The status object of the binding, bare."""
+    code = ours.code if ours.code in IMSX_CODES else "invaliddata"
+    if isinstance(ours, UnknownRoute | WrongMethod):
+        # The rostering service has no word for a wrong method: nothing is at that address.
+        resp.status, code = HTTPStatus.NOT_FOUND, "unknownobject"
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = orjson.dumps(
+        {
+            "imsx_codeMajor": "failure",
+            "imsx_severity": "error",
+            "imsx_description": ours.message,
+            "imsx_CodeMinor": {
+                "imsx_codeMinorField": [
+                    {
+                        "imsx_codeMinorFieldName": "TargetEndSystem",
+                        "imsx_codeMinorFieldValue": code,
+                    }
+                ]
+            },
+        }
+    )
+
+
+def place(error: BaseException) -> list[str]:
+    """File, line and function of each step that led to the error."""
+    steps = []
+    trace: Any = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        steps.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return steps

@@ -1,0 +1,39 @@
+"""How a value looks in JSON: instants in UTC to the millisecond, one way to send a body."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from uuid import UUID
+
+import falcon
+import orjson
+from falcon.asgi import Response
+
+
+def instant(moment: datetime) -> str:
+    """`2026-04-01T00:00:00.000Z`; cut, not rounded, so that no reader is told of the future."""
+    return (
+        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
+    )
+
+
+def plain(value: object) -> str:
+    """What orjson should do with what it is told not to know."""
+    match value:
+        case datetime():
+            return instant(value)
+        case UUID():
+            return str(value)
+        case _:
+            raise TypeError(type(value).__name__)
+
+
+def dump(value: object) -> bytes:
+    """The JSON of a value."""
+    return orjson.dumps(value, default=plain, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def send(resp: Response, value: object, status: HTTPStatus = HTTPStatus.OK) -> None:
+    """Answer with a JSON body."""
+    resp.status = status
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = dump(value)

@@ -1,0 +1,202 @@
+"""Imports: a package comes in, becomes a run, and can be watched and read.
+
+The body is stored first; then one transaction writes the upload and the run; then the bell is rung.
+An `Idempotency-Key` makes sending again harmless: the same content answers with the same run.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import cast
+from uuid import UUID, uuid4
+
+import psycopg
+from falcon.asgi import Request, Response
+from psycopg.rows import DictRow
+from psycopg_pool import PoolTimeout
+
+from api.bell import Bell
+from api.caller import Caller, Needs, caller_of
+from api.cursors import BadCursor, decode, limit_of, next_url
+from api.database import Database
+from api.form import send
+from api.runs import PATH, SQL, Row, as_json, one, parsed_id, path_of
+from api.uploads import CSV, Intake, Received, media_type
+from api.words import among, not_among
+from schemas.errors import BadRequest, Rejected, RosterHubError
+from schemas.jobs import ImportRoster
+from schemas.roster import ROSTERING
+from schemas.runs import SINGLE_MODES
+
+FILES = tuple(entity.file for entity in ROSTERING)
+KEY_MAX = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A package (both None), or one CSV and how it is meant."""
+
+    entity: str | None
+    mode: str | None
+
+
+class KeyReused(Rejected):
+    """The Idempotency-Key was used for another upload."""
+
+    code = "idempotency_key_reused"
+
+
+class Imports:
+    """`/api/v1/imports`."""
+
+    needs = Needs("imports")
+
+    def __init__(self, database: Database, intake: Intake, bell: Bell) -> None:
+        self._database = database
+        self._intake = intake
+        self._bell = bell
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """The imports of the district, newest first."""
+        limit = limit_of(req)
+        before, run_id = newest_before(req.get_param("cursor"))
+        tenant_id = caller_of(req).tenant
+        async with self._database.tenant(tenant_id, snapshot=True) as connection:
+            cursor = await connection.execute(
+                SQL["page"],
+                {"tenant_id": tenant_id, "before": before, "id": run_id, "limit": limit + 1},
+            )
+            rows = await cursor.fetchall()
+        last = rows[limit - 1] if len(rows) > limit else None
+        key = None if last is None else [last["created_at"].isoformat(), str(last["id"])]
+        send(
+            resp,
+            {
+                "items": [as_json(row) for row in rows[:limit]],
+                "next": next_url(PATH, key, {"limit": req.get_param("limit")}),
+            },
+        )
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """Take a package or a CSV; answer with its run."""
+        caller = caller_of(req)
+        once = idempotency_key(req)
+        early_refusal(req)
+        received = await self._intake.receive(req, caller.tenant)
+        try:
+            kind = kind_of(req, received)
+            row = await self._create(caller, received, kind, once)
+        except (RosterHubError, PoolTimeout, psycopg.DatabaseError) as error:
+            # A connection lost at the commit may have committed: then the run needs its object.
+            if not isinstance(error, psycopg.OperationalError) or isinstance(error, PoolTimeout):
+                await self._intake.discard(received.upload)
+            raise
+        if row["upload_id"] == received.upload.id:
+            self._bell.ring(ImportRoster(tenant_id=caller.tenant, run_id=row["id"]))
+        else:
+            await self._intake.discard(received.upload)
+            same_or_refused(row, received, kind)
+            resp.set_header("Idempotent-Replayed", "true")
+        resp.location = path_of(row)
+        send(resp, as_json(row), HTTPStatus.ACCEPTED)
+
+    async def _create(
+        self, caller: Caller, received: Received, kind: Kind, once: str | None
+    ) -> DictRow:
+        """The new run, or the one that the idempotency key has already."""
+        upload = received.upload
+        parameters = {
+            "tenant_id": caller.tenant,
+            "upload_id": upload.id,
+            "object_key": upload.key,
+            "name": upload.name,
+            "bytes": upload.length,
+            "sha256": upload.sha256,
+            "run_id": uuid4(),
+            "entity": kind.entity,
+            "mode": kind.mode,
+            "created_by": caller.key_id,
+            "idempotency_key": once,
+        }
+        async with self._database.tenant(caller.tenant) as connection:
+            await connection.execute(SQL["insert_upload"], parameters)
+            cursor = await connection.execute(SQL["insert_run"], parameters)
+            if cursor.rowcount == 0:
+                await connection.execute(SQL["delete_upload"], parameters)
+                cursor = await connection.execute(SQL["by_idempotency_key"], parameters)
+            else:
+                cursor = await connection.execute(SQL["one"], [caller.tenant, parameters["run_id"]])
+            return cast("DictRow", await cursor.fetchone())
+
+
+class Import:
+    """`/api/v1/imports/{run_id}`."""
+
+    needs = Needs("imports")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
+        """One run."""
+        tenant_id = caller_of(req).tenant
+        async with self._database.tenant(tenant_id, snapshot=True) as connection:
+            send(resp, as_json(await one(connection, tenant_id, parsed_id(run_id))))
+
+
+def early_refusal(req: Request) -> None:
+    """Refuse what the address already shows to be wrong, before the body is read."""
+    entity = among(req, "entity", FILES)
+    mode = among(req, "mode", SINGLE_MODES)
+    if media_type(req) == CSV:
+        complete_kind(entity, mode, csv=True)
+
+
+def kind_of(req: Request, received: Received) -> Kind:
+    """What was sent, by the address or else by the form."""
+    entity = among(req, "entity", FILES, received.fields)
+    mode = among(req, "mode", SINGLE_MODES, received.fields)
+    return complete_kind(entity, mode, csv=received.csv)
+
+
+def complete_kind(entity: str | None, mode: str | None, *, csv: bool) -> Kind:
+    """Both or none: how a single CSV is meant is never guessed."""
+    if entity is None and (csv or mode is not None):
+        raise not_among("entity", FILES)
+    if mode is None and entity is not None:
+        raise not_among("mode", SINGLE_MODES)
+    return Kind(entity, mode)
+
+
+def idempotency_key(req: Request) -> str | None:
+    """The client's name for this attempt."""
+    key = req.get_header("Idempotency-Key")
+    if key is None:
+        return None
+    if not (0 < len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
+        raise BadRequest(
+            f"Idempotency-Key has 1 to {KEY_MAX} printable ASCII characters.",
+            field="Idempotency-Key",
+        )
+    return key
+
+
+def same_or_refused(row: Row, received: Received, kind: Kind) -> None:
+    """The same key means the same content, or it is a mistake."""
+    first = (row["sha256"], row["entity"], row["mode"])
+    if first != (received.upload.sha256, kind.entity, kind.mode):
+        raise KeyReused
+
+
+def newest_before(cursor: str | None) -> tuple[datetime | None, UUID | None]:
+    """The key of the last run on the page before."""
+    if cursor is None:
+        return None, None
+    match decode(cursor):
+        case [str(moment), str(run_id)]:
+            try:
+                return datetime.fromisoformat(moment), UUID(run_id)
+            except ValueError as error:
+                raise BadCursor from error
+        case _:
+            raise BadCursor

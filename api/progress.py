@@ -1,0 +1,137 @@
+"""A run as server-sent events: what it is now, everything it said, and what it says from here on.
+
+The first event is the run itself, from PostgreSQL. Events follow from the run's stream in Redis, so
+`Last-Event-ID` resumes where a client was cut off. While the stream is silent the row is looked at
+every second: with Redis away or wiped, progress arrives as `snapshot` and the end from the row.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from falcon.asgi import Request, Response, SSEvent
+from pydantic import ValidationError
+
+from api.caller import Needs, caller_of
+from api.database import Database
+from api.form import dump
+from api.runs import NoSuchRun, as_json, ended, one, parsed_id
+from api.streams import Place, Streams, name_of, place
+from schemas.events import EVENT, RunEnded, stream
+
+RETRY = 3000  # milliseconds
+SILENCE = 15.0  # seconds until a ping
+QUIET = 1.0  # seconds until the row is looked at
+ENDED = RunEnded.model_fields["kind"].default
+MOVING = ("rows_per_second", "eta_seconds")
+
+
+class Events:
+    """`/api/v1/imports/{run_id}/events`."""
+
+    needs = Needs("imports")
+
+    def __init__(self, database: Database, streams: Streams) -> None:
+        self._database = database
+        self._streams = streams
+
+    async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
+        """Stream the run until it ends."""
+        tenant_id = caller_of(req).tenant
+        run = await self._run(tenant_id, parsed_id(run_id))
+        resp.cache_control = ["no-cache", "no-transform"]
+        resp.set_header("X-Accel-Buffering", "no")
+        resp.set_header("Incremental", "?1")  # RFC 10036: do not hold this response back
+        resp.sse = with_pings(self._events(tenant_id, run, req.get_header("Last-Event-ID")))
+
+    async def _run(self, tenant_id: int, run_id: UUID) -> dict[str, Any]:
+        async with self._database.tenant(tenant_id, snapshot=True) as connection:
+            return as_json(await one(connection, tenant_id, run_id))
+
+    async def _events(
+        self, tenant_id: int, run: dict[str, Any], last: str | None
+    ) -> AsyncGenerator[SSEvent, None]:
+        yield snapshot(run, retry=RETRY)
+        async with self._streams.watch(stream(run["id"]), place(last)) as watcher:
+            while not self._streams.ended():
+                entries = await watcher.next(QUIET)
+                if entries:
+                    events = [event for entry in entries for event in said(*entry)]
+                elif self._streams.ended():
+                    return
+                else:
+                    run, events = await self._looked(tenant_id, run)
+                for event in events:
+                    yield event
+                    if event.event == ENDED:
+                        return
+
+    async def _looked(
+        self, tenant_id: int, before: dict[str, Any]
+    ) -> tuple[dict[str, Any], list[SSEvent]]:
+        """The row as it is now; as an event if it has changed, and the end if it has one."""
+        try:
+            run = await self._run(tenant_id, before["id"])
+        except (psycopg.Error, NoSuchRun):
+            return before, []  # the moment will pass, or the district is being purged
+        changed = [snapshot(run)] if still(run) != still(before) else []
+        return run, changed + ([end_of(run)] if ended(run) else [])
+
+
+def said(at: Place, data: bytes) -> list[SSEvent]:
+    """An event as the worker told it; one that this gateway does not know is passed over."""
+    try:
+        event = EVENT.validate_json(data)
+    except ValidationError:
+        return []
+    return [SSEvent(event=event.kind, event_id=name_of(at), data=data)]
+
+
+def snapshot(run: dict[str, Any], retry: int | None = None) -> SSEvent:
+    """The run as it is."""
+    return SSEvent(event="snapshot", data=dump(run), retry=retry)
+
+
+def end_of(run: dict[str, Any]) -> SSEvent:
+    """The last event, made from the row."""
+    event = RunEnded(
+        run_id=run["id"],
+        state=run["state"],
+        version=run["version"],
+        counts=run["counts"],
+        findings=run["findings"],
+    )
+    return SSEvent(event=event.kind, data=EVENT.dump_json(event))
+
+
+def still(run: dict[str, Any]) -> dict[str, Any]:
+    """The run without what moves with the clock alone."""
+    return {name: value for name, value in run.items() if name not in MOVING}
+
+
+async def with_pings(
+    events: AsyncGenerator[SSEvent, None], silence: float = SILENCE
+) -> AsyncGenerator[SSEvent | None, None]:
+    """The events, and a comment whenever there was none for a while."""
+    async with aclosing(events):
+        waiting: asyncio.Future[SSEvent] | None = None
+        try:
+            while True:
+                waiting = waiting or asyncio.ensure_future(anext(events))
+                done, _ = await asyncio.wait({waiting}, timeout=silence)
+                if not done:
+                    yield None
+                    continue
+                try:
+                    event = waiting.result()
+                except StopAsyncIteration:
+                    return
+                waiting = None
+                yield event
+        finally:
+            if waiting is not None:
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)

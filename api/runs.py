@@ -1,0 +1,111 @@
+"""A run as its readers see it: the row, its pace, and where to read on."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from schemas.errors import Missing
+from schemas.runs import ENDED
+from schemas.statements import load
+
+SQL = load("api", "imports.sql")
+
+Row: TypeAlias = Mapping[str, Any]
+Json: TypeAlias = dict[str, Any]
+
+PATH = "/api/v1/imports"
+
+
+class NoSuchRun(Missing):
+    """There is no import with this id."""
+
+
+async def one(connection: AsyncConnection[DictRow], tenant_id: int, run_id: object) -> DictRow:
+    """The run of this district."""
+    cursor = await connection.execute(SQL["one"], [tenant_id, run_id])
+    row = await cursor.fetchone()
+    if row is None:
+        raise NoSuchRun
+    return row
+
+
+def parsed_id(text: str) -> UUID:
+    """What is no identifier of a run is no run."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NoSuchRun from error
+
+
+def path_of(row: Row) -> str:
+    """Where the run is read."""
+    return f"{PATH}/{row['id']}"
+
+
+def as_json(row: Row) -> Json:
+    """The run; `row` is what imports.sql selects of it."""
+    failure = row["failure"]
+    return {
+        "id": row["id"],
+        "kind": row["kind"],
+        "state": row["state"],
+        "stage": row["stage"],
+        "entity": row["entity"],
+        "mode": row["mode"],
+        "profile": row["profile"],
+        "attempts": row["attempts"],
+        "created_at": row["created_at"],
+        "started_at": row["started_at"],
+        "finished_at": row["finished_at"],
+        "version": row["version"],
+        "files": row["progress"],
+        **pace(row),
+        "counts": row["counts"],
+        "findings": row["findings"],
+        "failure": failure and {"code": failure["code"], "message": languages(failure)},
+        "upload": {
+            "bytes": row["bytes"],
+            "sha256": row["sha256"].hex(),
+            "name": row["name"],
+        },
+        "links": {
+            "findings": f"{path_of(row)}/findings",
+            "events": f"{path_of(row)}/events",
+        },
+    }
+
+
+def languages(failure: Mapping[str, str]) -> dict[str, str]:
+    """The sentence in both languages."""
+    return {"ja": failure["ja"], "en": failure["en"]}
+
+
+def pace(row: Row) -> Json:
+    """Rows per second and seconds to go, while there is something to measure."""
+    unknown: Json = {"rows_per_second": None, "eta_seconds": None}
+    if row["state"] != "running" or row["started_at"] is None:
+        return unknown
+    done = sum(file["done"] for file in row["progress"].values())
+    total = sum(file["total"] for file in row["progress"].values())
+    seconds = elapsed(row["started_at"], row["now"])
+    if not done or seconds <= 0:
+        return unknown
+    rate = done / seconds
+    return {
+        "rows_per_second": round(rate, 1),
+        "eta_seconds": round(max(total - done, 0) / rate, 1),
+    }
+
+
+def elapsed(started: datetime, now: datetime) -> float:
+    """Seconds by the database's clock."""
+    return (now - started).total_seconds()
+
+
+def ended(run: Json) -> bool:
+    """Whether nothing will happen to the run any more."""
+    return run["state"] in ENDED

@@ -1,0 +1,18 @@
+-- states --
+select kind, state, count(*) as number
+from runs
+group by kind, state
+
+-- waiting --
+-- No run that waits is an age of zero, so that the series does not break off.
+select
+    kinds.kind,
+    coalesce(
+        max(extract(epoch from clock_timestamp() - runs.next_run_at))
+            filter (where runs.next_run_at <= clock_timestamp()),
+        0
+    ) as number
+from (values ('import')) as kinds (kind)
+left join runs on runs.kind = kinds.kind
+    and runs.state = 'queued'
+group by kinds.kind

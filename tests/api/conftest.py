@@ -1,0 +1,443 @@
+"""A gateway on real services, keys to it, and rows to read."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString, Self, TypeAlias
+
+import psycopg
+import pytest
+import requests
+from falcon.testing import ASGIConductor, Result
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.json import Jsonb
+from pydantic import SecretStr
+
+from api.app import App, create_gateway
+from api.database import Database
+from api.redis import client
+from schemas.jobs import Job
+from schemas.roster import BY_TABLE
+from schemas.scopes import SCOPES
+from schemas.secrets import Vault, new_key
+from schemas.settings import Settings
+
+Rows: TypeAlias = list[dict[str, Any]]
+
+
+class Client:
+    """Speaks to an app in this process, over one event loop."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self._runner = asyncio.Runner()
+        self._conductor = ASGIConductor(app)
+
+    def __enter__(self) -> Self:
+        self._runner.run(self._conductor.__aenter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._conductor.__aexit__(None, None, None))
+        self._runner.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        key: str | None = None,
+        *,
+        body: bytes | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Result:
+        sent = dict(headers or {}) | ({"Authorization": f"Bearer {key}"} if key else {})
+        answer: Result = self._runner.run(
+            self._conductor.simulate_request(method, path, headers=sent, body=body, json=json)
+        )
+        return answer
+
+    def get(
+        self, path: str, key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Result:
+        return self.ask("GET", path, key, headers=headers)
+
+    def post(
+        self,
+        path: str,
+        key: str | None = None,
+        *,
+        body: bytes | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Result:
+        return self.ask("POST", path, key, body=body, json=json, headers=headers)
+
+    def delete(
+        self, path: str, key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Result:
+        return self.ask("DELETE", path, key, headers=headers)
+
+
+@dataclass(frozen=True)
+class District:
+    """A district with a key that may do everything in it."""
+
+    id: str
+    tenant_id: int
+    key: str
+
+
+class Books:
+    """Writes what other parts of the hub write: keys, rosters, runs."""
+
+    def __init__(self, url: str, vault: Vault) -> None:
+        self.url = url
+        self.vault = vault
+
+    @contextmanager
+    def connected(self, role: str, tenant_id: int = 0) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(self.url, autocommit=True) as connection, connection.transaction():
+            connection.execute("select set_config('role', %s, true)", [role])
+            connection.execute("select set_config('search_path', 'rosterhub', true)")
+            connection.execute(
+                "select set_config('rosterhub.tenant_id', %s, true)", [str(tenant_id)]
+            )
+            yield connection
+
+    def admin_key(self) -> str:
+        key = new_key("admin")
+        with self.connected("rosterhub_control") as connection:
+            connection.execute(
+                "insert into admin_keys (id, hash, expires_at) values (%s, %s, now() + '1 day')",
+                [key.id, self.vault.hash(key)],
+            )
+        return str(key)
+
+    def district(self, district_id: str) -> District:
+        with self.connected("rosterhub_control") as connection:
+            row = connection.execute(
+                "insert into districts (id, name) values (%s, %s) returning tenant_id",
+                [district_id, district_id.title()],
+            ).fetchone()
+        assert row is not None
+        return District(district_id, row[0], self.key(row[0]))
+
+    def key(self, tenant_id: int, scopes: tuple[str, ...] = SCOPES, until: str = "1 day") -> str:
+        key = new_key("live")
+        with self.connected("rosterhub_control") as connection:
+            connection.execute(
+                "insert into keys (tenant_id, id, hash, scopes, expires_at)"
+                " values (%s, %s, %s, %s, now() + %s::interval)",
+                [tenant_id, key.id, self.vault.hash(key), list(scopes), until],
+            )
+        return str(key)
+
+    def publish(self, tenant_id: int, rows: dict[str, Rows], at: str) -> int:
+        """One version with these rows, by table."""
+        with self.connected("rosterhub_app", tenant_id) as connection:
+            row = connection.execute(
+                "update districts set version = version + 1, published_at = %s"
+                " where tenant_id = %s returning version",
+                [at, tenant_id],
+            ).fetchone()
+            assert row is not None
+            version: int = row[0]
+            connection.execute(
+                "insert into versions (tenant_id, version, run_id, kind, published_at, counts)"
+                " values (%s, %s, gen_random_uuid(), 'import', %s, '{}')",
+                [tenant_id, version, at],
+            )
+            for table, records in rows.items():
+                for record in records:
+                    self._insert(connection, table, tenant_id, version, record)
+                self._count(connection, table, tenant_id)
+        return version
+
+    def _insert(
+        self,
+        connection: psycopg.Connection[Any],
+        table: str,
+        tenant_id: int,
+        version: int,
+        record: dict[str, Any],
+    ) -> None:
+        values = {
+            "tenant_id": tenant_id,
+            "version": version,
+            "created_version": version,
+            "digest": "00000000-0000-0000-0000-000000000000",
+            "status": "active",
+        } | {name: Jsonb(v) if isinstance(v, dict) else v for name, v in record.items()}
+        query = psycopg.sql.SQL("insert into {} ({}) values ({})").format(
+            psycopg.sql.Identifier(table),
+            psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, values)),
+            psycopg.sql.SQL(", ").join(map(psycopg.sql.Placeholder, values)),
+        )
+        connection.execute(query, values)
+
+    def _count(self, connection: psycopg.Connection[Any], table: str, tenant_id: int) -> None:
+        file = BY_TABLE[table].file
+        connection.execute(
+            "delete from record_counts where tenant_id = %s and entity = %s", [tenant_id, file]
+        )
+        connection.execute(
+            psycopg.sql.SQL(
+                "insert into record_counts (tenant_id, entity, status, records)"
+                " select %s, %s, status, count(*) from {} where tenant_id = %s group by status"
+            ).format(psycopg.sql.Identifier(table)),
+            [tenant_id, file, tenant_id],
+        )
+
+    def run(self, tenant_id: int, **values: object) -> str:
+        """A run as a worker would have left it."""
+        with self.connected("rosterhub_app", tenant_id) as connection:
+            row = connection.execute(
+                "with upload as (insert into uploads (tenant_id, id, object_key, bytes, sha256)"
+                " values (%(t)s, gen_random_uuid(), 'k', 1, '\\x00') returning id)"
+                " insert into runs (tenant_id, id, kind, upload_id, created_by)"
+                " select %(t)s, gen_random_uuid(), 'import', id, 'somebody' from upload"
+                " returning id::text",
+                {"t": tenant_id},
+            ).fetchone()
+        assert row is not None
+        if values:
+            self.change(tenant_id, row[0], **values)
+        return str(row[0])
+
+    def change(self, tenant_id: int, run_id: str, **values: object) -> None:
+        with self.connected("rosterhub_app", tenant_id) as connection:
+            sets = psycopg.sql.SQL(", ").join(
+                psycopg.sql.SQL("{} = {}").format(
+                    psycopg.sql.Identifier(name), psycopg.sql.Placeholder(name)
+                )
+                for name in values
+            )
+            connection.execute(
+                psycopg.sql.SQL("update runs set {} where tenant_id = %(t)s and id = %(i)s").format(
+                    sets
+                ),
+                {n: Jsonb(v) if isinstance(v, dict) else v for n, v in values.items()}
+                | {"t": tenant_id, "i": run_id},
+            )
+
+    def rows(self, tenant_id: int, query: LiteralString) -> list[Any]:
+        with self.connected("rosterhub_app", tenant_id) as connection:
+            return connection.execute(query).fetchall()
+
+
+def secret(settings: Settings) -> str:
+    assert settings.secret_key is not None
+    return settings.secret_key.get_secret_value()
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """The suite's, with a secret that is one: a comma would make it two, both too short."""
+    return settings.model_copy(update={"secret_key": SecretStr("s" * 40)})
+
+
+@pytest.fixture
+def books(settings: Settings, database_url: str) -> Books:
+    return Books(database_url, Vault(secret(settings)))
+
+
+@pytest.fixture
+def jobs() -> list[Job]:
+    return []
+
+
+@pytest.fixture
+def open_hub(settings: Settings, redis_url: str, jobs: list[Job]) -> Callable[[str], Client]:
+    """A gateway in this process, on a database; what it rings for is in `jobs`."""
+
+    def ring(job: Job, /) -> bool:
+        jobs.append(job)
+        return True
+
+    def make(url: str) -> Client:
+        gateway = create_gateway(
+            settings.model_copy(update={"public_url": "https://hub.example.org/"}),
+            vault=Vault(secret(settings)),
+            database=Database(url, size=3, query_timeout=5),
+            redis=client(redis_url),
+            ring=ring,
+        )
+        return Client(gateway.app)
+
+    return make
+
+
+@pytest.fixture
+def hub(open_hub: Callable[[str], Client], database_url: str) -> Iterator[Client]:
+    with open_hub(database_url) as hub:
+        yield hub
+
+
+class Relay:
+    """A line to PostgreSQL that can be cut."""
+
+    def __init__(self, url: str) -> None:
+        parts = conninfo_to_dict(url)
+        self._far = (str(parts["host"]), int(parts["port"] or 5432))
+        self._lines: list[socket.socket] = []
+        self._open = True
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.url = make_conninfo(url, host="127.0.0.1", port=self._door.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def cut(self) -> None:
+        self._open = False
+        for line in self._lines:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self._open = True
+
+    def close(self) -> None:
+        self.cut()
+        self._door.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._door.accept()
+                if not self._open:
+                    near.close()
+                    continue
+                far = socket.create_connection(self._far)
+                self._lines += [near, far]
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                target.sendall(piece)
+        for line in (source, target):
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def relay(database_url: str) -> Iterator[Relay]:
+    relay = Relay(database_url)
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def hub_behind(open_hub: Callable[[str], Client]) -> Callable[[Relay], Client]:
+    """A gateway that reaches its database over a relay."""
+    return lambda relay: open_hub(relay.url)
+
+
+@pytest.fixture
+def north(books: Books) -> District:
+    return books.district("north")
+
+
+@pytest.fixture
+def south(books: Books) -> District:
+    return books.district("south")
+
+
+@pytest.fixture
+def admin(books: Books) -> str:
+    return books.admin_key()
+
+
+class Server:
+    """A real gunicorn."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = log
+
+    def tell(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        key: str,
+        *,
+        data: bytes | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        # An idle connection would be waited for when the server stops.
+        own = {"Authorization": f"Bearer {key}", "Connection": "close"}
+        sent = own | dict(headers or {})
+        return requests.request(
+            method, self.url + path, headers=sent, data=data, json=json, timeout=(3, 20)
+        )
+
+
+Serve: TypeAlias = Callable[..., Server]
+
+
+@pytest.fixture
+def serve(settings: Settings, tmp_path: Path) -> Iterator[Serve]:
+    """Starts gunicorn with the product's own configuration."""
+    servers: list[Server] = []
+
+    def start(*options: str, **changes: object) -> Server:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        changed = settings.model_copy(update={"port": port, "gateway_processes": 1} | changes)
+        root = Path(__file__).parents[2]
+        inherited = {n: v for n, v in os.environ.items() if not n.startswith("ROSTERHUB_")}
+        log = tmp_path / f"gunicorn-{port}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"),
+                    *options,
+                    "api.main:app",
+                ],
+                cwd=root,
+                env=inherited | changed.to_env() | {"PYTHONPATH": str(root)},
+                stdout=output,
+                stderr=output,
+            )
+        server = Server(process, port, log)
+        servers.append(server)
+        wait_for(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.process.terminate()
+    for server in servers:
+        try:
+            server.process.wait(10)
+        except subprocess.TimeoutExpired:
+            server.process.kill()
+            server.process.wait()
+
+
+def wait_for(server: Server) -> None:
+    for _ in range(100):
+        try:
+            requests.get(f"{server.url}/health/live", timeout=1).raise_for_status()
+        except requests.RequestException:
+            assert server.process.poll() is None, server.log.read_text()
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(server.log.read_text())

@@ -1,0 +1,158 @@
+"""Every route, with the key of another district and without one. A new route must say its place."""
+
+from typing import Any
+
+import falcon.inspect
+import pytest
+from falcon.testing import Result
+
+from tests.api.conftest import Books, Client, District
+
+ROOT = "/ims/oneroster/rostering/v1p2"
+OPEN = {"/health", "/health/live", "/health/ready"}
+ADMINISTRATORS = {
+    "/metrics",
+    "/api/v1/districts",
+    "/api/v1/districts/{district_id}",
+    "/api/v1/keys",
+    "/api/v1/keys/{key_id}",
+}
+LISTS = {"/api/v1/imports"} | {
+    f"{ROOT}/{file}"
+    for file in (
+        "academicSessions",
+        "classes",
+        "courses",
+        "demographics",
+        "enrollments",
+        "orgs",
+        "users",
+    )
+}
+RUNS = {f"/api/v1/imports/{{run_id}}{rest}" for rest in ("", "/findings", "/events")}
+RECORDS = {f"{path}/{{sourced_id}}" for path in LISTS if path.startswith(ROOT)}
+MATRIX = OPEN | ADMINISTRATORS | LISTS | RUNS | RECORDS
+
+SECRET = "northern-secret"
+
+
+def routes(hub: Client) -> dict[str, list[str]]:
+    return {
+        route.path: [m.method for m in route.methods if not m.internal]
+        for route in falcon.inspect.inspect_routes(hub.app)
+    }
+
+
+def roster(name: str) -> dict[str, list[dict[str, Any]]]:
+    """The same identifiers in each district, other values."""
+    day = {"start_date": "2026-04-01", "end_date": "2027-04-01", "school_year": "2026"}
+    return {
+        "orgs": [{"sourced_id": "x", "name": name, "type": "school", "parent_sourced_id": "x"}],
+        "academic_sessions": [{"sourced_id": "x", "title": name, "type": "term", **day}],
+        "courses": [{"sourced_id": "x", "title": name, "org_sourced_id": "x"}],
+        "classes": [
+            {
+                "sourced_id": "x",
+                "title": name,
+                "course_sourced_id": "x",
+                "class_type": "homeroom",
+                "school_sourced_id": "x",
+                "term_sourced_ids": ["x"],
+            }
+        ],
+        "users": [{"sourced_id": "x", "enabled_user": True, "given_name": name}],
+        "roles": [
+            {
+                "sourced_id": "x",
+                "user_sourced_id": "x",
+                "role_type": "primary",
+                "role": f"ext:{name}",
+                "org_sourced_id": "x",
+            }
+        ],
+        "user_profiles": [
+            {
+                "sourced_id": "x",
+                "user_sourced_id": "x",
+                "profile_type": name,
+                "vendor_id": "v",
+                "credential_type": "t",
+            }
+        ],
+        "demographics": [{"sourced_id": "x", "city_of_birth": name}],
+        "enrollments": [
+            {
+                "sourced_id": "x",
+                "class_sourced_id": "x",
+                "school_sourced_id": "x",
+                "user_sourced_id": "x",
+                "role": "student",
+                "metadata": {"name": name},
+            }
+        ],
+    }
+
+
+@pytest.fixture
+def run_id(books: Books, north: District, south: District) -> str:
+    """A run of the north, after both districts have published."""
+    books.publish(north.tenant_id, roster(SECRET), "2026-04-01T00:00:00Z")
+    books.publish(south.tenant_id, roster("southern"), "2026-04-02T00:00:00Z")
+    run: str = books.run(
+        north.tenant_id, state="failed", finished_at="2026-04-01T00:00:00Z", profile=SECRET
+    )
+    return run
+
+
+def test_every_route_is_in_the_matrix(hub: Client) -> None:
+    assert set(routes(hub)) == MATRIX
+
+
+def test_every_guarded_route_asks_for_a_key(hub: Client, run_id: str) -> None:
+    for path, methods in routes(hub).items():
+        real = path.replace("{run_id}", run_id).replace("{sourced_id}", "x")
+        for method in (*methods, "OPTIONS"):
+            status = hub.ask(method, real).status_code
+            assert (status == 401) == (path not in OPEN), (method, path, status)
+
+
+def test_a_key_without_scopes_gets_nowhere(hub: Client, books: Books, north: District) -> None:
+    powerless = books.key(north.tenant_id, scopes=())
+    for path, methods in routes(hub).items():
+        for method in methods:
+            if path not in OPEN:
+                assert hub.ask(method, path, powerless).status_code == 403, (method, path)
+
+
+def test_another_district_gets_nothing_though_its_identifiers_are_the_same(
+    hub: Client, run_id: str, north: District, south: District
+) -> None:
+    def get(path: str, key: str) -> Result:
+        answer: Result = hub.get(path, key)
+        return answer
+
+    for path in LISTS | RECORDS:
+        real = path.replace("{sourced_id}", "x")
+        assert SECRET in get(real, north.key).text
+        other = get(real, south.key)
+        assert other.status_code == 200
+        assert SECRET not in other.text
+        assert other.text.count("southern") == get(real, north.key).text.count(SECRET) or (
+            path == "/api/v1/imports"
+        )
+    for path in RUNS:
+        assert get(path.replace("{run_id}", run_id), south.key).status_code == 404
+    for path in ADMINISTRATORS:
+        real = path.replace("{district_id}", "north").replace("{key_id}", "x")
+        for method in routes(hub)[path]:
+            assert hub.ask(method, real, south.key).status_code == 403
+    assert get("/api/v1/imports", south.key).json["items"] == []
+
+
+@pytest.mark.usefixtures("run_id")
+def test_a_tag_of_one_district_does_not_answer_another(
+    hub: Client, north: District, south: District
+) -> None:
+    tag = hub.get(f"{ROOT}/orgs", north.key).headers["ETag"]
+    answer = hub.get(f"{ROOT}/orgs", south.key, headers={"If-None-Match": tag})
+    assert answer.status_code == 200
