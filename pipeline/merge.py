@@ -56,6 +56,7 @@ class Merge:
 
     def _update(self, entity: AnyEntity) -> int:
         self._run(KEEP_CHANGED, entity)
+        self._run(REFRESH, entity)
         return self._run(UPDATE, entity)
 
     def _insert(self, entity: AnyEntity) -> int:
@@ -91,7 +92,7 @@ def compose(statement: LiteralString, entity: AnyEntity, merge: Merge) -> Compos
         columns=listed(columns),
         staged_columns=listed(columns, "s"),
         live_columns=listed(columns, "l"),
-        differs=SQL("({}) is distinct from ({})").format(
+        differs=SQL("(({}) is distinct from ({}))").format(
             listed(values(columns), "l"), listed(values(columns), "s")
         ),
         tenant=Literal(merge.tenant_id),
@@ -138,6 +139,15 @@ KEEP_CHANGED = (
     where l.tenant_id = {tenant} and {differs}
 """
 )
+
+# A new column changes every digest and no value: keep the new digests, or nothing would ever again
+# be recognised as unchanged.
+REFRESH = """
+    update {live} as l set digest = s.digest
+    from {staged} as s
+    where l.tenant_id = {tenant} and l.sourced_id = s.sourced_id
+      and l.digest <> s.digest and not {differs}
+"""
 
 UPDATE = """
     update {live} as l set ({columns}, version) = row ({staged_columns}, {version})

@@ -15,7 +15,6 @@ from pipeline.limits import Limits
 from schemas import rules
 from schemas.profiles import V1_2_1, Profile, detect
 from schemas.roster import BINDING, BY_FILE, AnyEntity
-from schemas.roster.people import User
 from schemas.rules import Finding
 from schemas.runs import Mode
 
@@ -66,7 +65,7 @@ def open_upload(path: Path, claim: Claim, limits: Limits, findings: Findings) ->
         for file, source in contents.sources.items()
         if (names := read_header(BY_FILE[file], source, limits, findings))
     }
-    profile = detect(contents.version, headers.get(User.file))
+    profile = detect(contents.version, headers)
     files = [
         File(entity, contents.sources[entity.file], contents.modes[entity.file], names)
         for entity in BINDING

@@ -2,7 +2,7 @@
 
 The reader runs ahead of the database in a thread of its own. Rows with an error are counted and
 left out; after the first error nothing is passed on, for the run will be rejected, but everything
-is still checked, so that one attempt names all faults.
+is still read, so that one attempt names every faulty row.
 """
 
 from collections import Counter, defaultdict

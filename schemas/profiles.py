@@ -143,17 +143,17 @@ SPELLINGS: Mapping[str, Column] = {
 """Every known spelling of an extension column, lower-cased: import does not insist on case."""
 
 
-def detect(version: str, users_header: tuple[str, ...] | None) -> Profile:
-    """The profile of a package, from its manifest version and the header of its users.csv.
+def detect(version: str, headers: Mapping[str, tuple[str, ...]]) -> Profile:
+    """The profile of a package, from its manifest version and the headers of its files.
 
     PSE-6.00 and K12-1.0 look alike in every file; K12-1.0 asks for less and is the answer
     unless the district says otherwise.
     """
     if version in K12_1_0.accepts:
         return K12_1_0
-    header = users_header or ()
-    if any(name.lower().startswith("metadata.jp.") for name in header):
+    names = {name for header in headers.values() for name in header}
+    if any(name.lower().startswith("metadata.jp.") for name in names):
         return JP_1_2_1
-    if User.resource_sourced_ids.csv in header:
+    if User.resource_sourced_ids.csv in headers.get(User.file, ()):
         return V1_2
     return V1_2_1

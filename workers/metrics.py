@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 Outcome = Literal["created", "updated", "unchanged", "deleted", "rejected", "touched"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -20,4 +20,13 @@ SECONDS = Histogram(
 ATTEMPTS = Counter(
     "rosterhub_run_attempts", "Attempts at runs by how they ended.", ["kind", "outcome"]
 )
-RESTARTS = Counter("rosterhub_worker_restarts", "Worker processes that died and were replaced.")
+
+
+def restarts(registry: CollectorRegistry) -> Counter:
+    """The supervisor's own counter; it has a registry of its own beside its children's."""
+    return Counter(
+        "rosterhub_worker_restarts",
+        "Worker processes that died and were replaced.",
+        ["kind"],
+        registry=registry,
+    )

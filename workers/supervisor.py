@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, Counter, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from schemas.jobs import ProcessKind
 from schemas.settings import Settings
+from workers import metrics
 
 LOOK = 0.2  # seconds between looks
 PAUSE = 1.0  # seconds before a process that died is replaced
@@ -69,8 +70,9 @@ def main(settings: Settings, command: Command) -> int:
     with tempfile.TemporaryDirectory(prefix="rosterhub-metrics-") as folder:
         os.environ[METRICS_FOLDER] = folder
         posts = staffed(settings, command, {**os.environ})
-        serve_metrics(settings, folder)
-        supervise(posts, stopping)
+        registry = CollectorRegistry()
+        serve_metrics(settings, folder, registry)
+        supervise(posts, stopping, metrics.restarts(registry))
         stop(posts)
     return 0
 
@@ -82,7 +84,7 @@ def staffed(settings: Settings, command: Command, env: Mapping[str, str]) -> lis
     return [Post(kind, command(kind), env) for kind in kinds]
 
 
-def supervise(posts: Sequence[Post], stopping: threading.Event) -> None:
+def supervise(posts: Sequence[Post], stopping: threading.Event, restarts: Counter) -> None:
     """Fill, look, fill again."""
     while True:
         for post in posts:
@@ -90,6 +92,7 @@ def supervise(posts: Sequence[Post], stopping: threading.Event) -> None:
             status = post.look()
             if status is not None:
                 log.warning("worker_died", kind=post.kind, status=status)
+                restarts.labels(kind=post.kind).inc()
         if stopping.wait(LOOK):
             return
 
@@ -108,9 +111,8 @@ def stop(posts: Sequence[Post]) -> None:
                 post.process.wait()
 
 
-def serve_metrics(settings: Settings, folder: str) -> None:
+def serve_metrics(settings: Settings, folder: str, registry: CollectorRegistry) -> None:
     """The metrics of all processes of this machine, on a port of their own."""
-    registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(Path(folder)))
     try:
         server, _ = start_http_server(

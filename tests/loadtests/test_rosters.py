@@ -153,7 +153,7 @@ def test_the_manifest_names_the_version_and_every_file(profile: str) -> None:
 def test_the_profile_is_recognised_from_the_package(profile: str) -> None:
     lines = member(replace(SMALL, profile=profile), "users.csv").decode().splitlines()
     header = next(csv.reader(lines))
-    assert detect(PROFILES[profile].manifest, tuple(header)).name == profile
+    assert detect(PROFILES[profile].manifest, {"users": tuple(header)}).name == profile
 
 
 def test_the_base_profiles_carry_the_same_data_without_the_japanese_columns() -> None:

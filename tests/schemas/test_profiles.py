@@ -103,24 +103,25 @@ def test_only_1_2_has_resources_of_users() -> None:
 @every_profile
 def test_a_profile_reads_what_it_writes(profile: Profile) -> None:
     assert profile.manifest in profile.accepts
-    found = detect(profile.manifest, profile.header(User))
+    found = detect(profile.manifest, {"users": profile.header(User)})
     assert found is profile or (profile is PSE_6_00 and found is K12_1_0)
 
 
 @pytest.mark.parametrize(
-    ("version", "header", "profile"),
+    ("version", "headers", "profile"),
     [
-        ("1.2", None, V1_2_1),
-        ("1.2.1", ("sourcedId",), V1_2_1),
-        ("1.2", ("sourcedId", "resourceSourcedIds"), V1_2),
-        ("1.2", ("sourcedId", "METADATA.JP.kanaGivenName"), JP_1_2_1),
-        ("1.2_JP", None, K12_1_0),
+        ("1.2", {}, V1_2_1),
+        ("1.2.1", {"users": ("sourcedId",)}, V1_2_1),
+        ("1.2", {"users": ("sourcedId", "resourceSourcedIds")}, V1_2),
+        ("1.2", {"users": ("sourcedId", "METADATA.JP.kanaGivenName")}, JP_1_2_1),
+        ("1.2", {"enrollments": ("sourcedId", "metadata.jp.ShussekiNo")}, JP_1_2_1),
+        ("1.2_JP", {}, K12_1_0),
     ],
 )
 def test_the_profile_follows_from_version_and_header(
-    version: str, header: tuple[str, ...] | None, profile: Profile
+    version: str, headers: dict[str, tuple[str, ...]], profile: Profile
 ) -> None:
-    assert detect(version, header) is profile
+    assert detect(version, headers) is profile
 
 
 def test_special_needs_is_japans_alone() -> None:
