@@ -135,7 +135,7 @@ def inspected(entry: zipfile.ZipInfo) -> Iterator[Finding]:
         name = printable(entry.orig_filename)
         yield Finding(rule=rules.ENTRY_NAME, file=PACKAGE, value=name)
     mode = entry.external_attr >> 16
-    if entry.is_dir() or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
+    if entry.orig_filename.endswith("/") or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
         yield Finding(rule=rules.NOT_A_FILE, file=printable(entry.orig_filename))
     if entry.flag_bits & ENCRYPTED_BIT:
         yield Finding(rule=rules.ENCRYPTED, file=printable(entry.orig_filename))

@@ -66,9 +66,9 @@ class Importer:
         return True
 
     def _work(self, db: Connection, claim: Claim) -> str:
-        if claim.attempt > self.settings.attempts:
-            return self._fail(db, claim, Watch(), "attempts_exhausted")
         try:
+            if claim.attempt > self.settings.attempts:
+                return self._fail(db, claim, Watch(), "attempts_exhausted")
             with claims.heartbeat(
                 self.url,
                 claim,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import obstore
 import structlog
-from obstore.exceptions import NotFoundError
+from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore
 from psycopg.sql import SQL, Identifier
 
@@ -24,15 +24,22 @@ def sweep(url: str, store: ObjectStore, retention: float) -> None:
         districts = control.execute(NAMED["districts"]).fetchall()
         with connect(url, name="rosterhub maintenance") as db:
             for tenant_id, deleted in districts:
-                if deleted:
-                    purge(db, control, store, tenant_id)
-                else:
-                    forget_uploads(db, store, tenant_id, retention)
+                try:
+                    if deleted:
+                        purge(db, control, store, tenant_id)
+                    else:
+                        forget_uploads(db, store, tenant_id, retention)
+                except (BaseError, OSError) as error:
+                    # What the store keeps of one district keeps nobody else's.
+                    log.warning("store_away", tenant_id=tenant_id, error=type(error).__name__)
 
 
 def purge(db: Connection, control: Connection, store: ObjectStore, tenant_id: int) -> None:
     """Remove everything of a deleted district, in batches; safe to be interrupted and repeated."""
     forget_uploads(db, store, tenant_id, retention=None)
+    # Waits for an import that is about to commit; after it nobody can write for the district.
+    with tenant(db, tenant_id):
+        db.execute(NAMED["remove_runs"], {"tenant_id": tenant_id})
     rows = sum(delete_all(db, table, tenant_id) for table in tables())
     control.execute(NAMED["remove_district"], {"tenant_id": tenant_id})
     log.info("district_purged", tenant_id=tenant_id, rows=rows)
@@ -43,7 +50,7 @@ def tables() -> Iterator[str]:
     for entity in reversed(ROSTERING):
         yield f"{entity.table}_history"
         yield entity.table
-    yield from ("record_counts", "versions", "findings", "runs", "uploads")
+    yield from ("record_counts", "versions", "uploads")
 
 
 def delete_all(db: Connection, table: str, tenant_id: int) -> int:

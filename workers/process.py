@@ -6,7 +6,6 @@ brings its process down takes nothing else with it; the supervisor replaces the 
 """
 
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from workers.objects import open_store
 from workers.observers import all_of, to_log, to_metrics, to_stream
 from workers.port import NAMESPACE, impatient
 from workers.scratch import sweep as sweep_scratch
+from workers.signals import asked_to_stop
 
 SWEEP = 60.0  # seconds
 log = structlog.get_logger()
@@ -116,9 +116,7 @@ def broker_on(redis_url: str, desk: Desk, queues: tuple[str, ...]) -> RedisBroke
 
 def run(settings: Settings, kind: ProcessKind) -> None:
     """Work until told to stop. `imports` does imports, `service` everything else."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = asked_to_stop()
     work, every = (
         (imports(settings, stopping), settings.poll)
         if kind == "imports"

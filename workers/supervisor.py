@@ -22,6 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from schemas.jobs import ProcessKind
 from schemas.settings import Settings
 from workers import metrics
+from workers.signals import asked_to_stop
 
 LOOK = 0.2  # seconds between looks
 PAUSE = 1.0  # seconds before a process that died is replaced
@@ -64,9 +65,7 @@ class Post:
 
 def main(settings: Settings, command: Command) -> int:
     """Keep every post filled until SIGTERM or SIGINT; answer the exit status."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = asked_to_stop()
     with tempfile.TemporaryDirectory(prefix="rosterhub-metrics-") as folder:
         os.environ[METRICS_FOLDER] = folder
         posts = staffed(settings, command, {**os.environ})

@@ -8,6 +8,10 @@ select tenant_id, deleted_at is not null from districts order by tenant_id;
 -- The last row of a district that has gone (control role).
 delete from districts where tenant_id = %(tenant_id)s and deleted_at is not null;
 
+-- remove_runs --
+-- In one piece and by name, for a run that is being written meanwhile is another row afterwards.
+delete from runs where tenant_id = %(tenant_id)s;
+
 -- old_uploads --
 -- Files that nobody needs any more.
 select u.id, u.object_key from uploads as u
