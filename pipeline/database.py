@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, LiteralString, TypeAlias
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Composed, Identifier
 
@@ -28,6 +29,11 @@ def connect(url: str, *, role: Role = "rosterhub_app", name: str = "rosterhub") 
     db.execute("set search_path = rosterhub, pg_temp")
     refuse_powerful(db)
     return db
+
+
+def beside(db: Connection, *, name: str) -> Connection:
+    """A second connection like this one, with a transaction of its own."""
+    return connect(make_conninfo(**db.info.get_parameters(), password=db.info.password), name=name)
 
 
 def refuse_powerful(db: Connection) -> None:

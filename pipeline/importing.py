@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import ceil
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 import polars as pl
 from psycopg.errors import UniqueViolation
+from psycopg.sql import Identifier
 
 from pipeline import claims, compare, references, stage
+from pipeline.beside import Beside, Chunk
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.faults import Findings, TooMany
@@ -27,7 +29,7 @@ from pipeline.opening import File, Package, open_upload
 from pipeline.publish import Published, publish, save_findings
 from pipeline.reading import Reader
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
-from schemas.roster import ROSTERING
+from schemas.roster import ROSTERING, AnyEntity
 from schemas.runs import Counts, Stage
 
 SHOWN = 1000  # findings of one kind between records
@@ -64,11 +66,14 @@ class Import:
         self.emit(RunStarted(run_id=self.claim.id, attempt=self.claim.attempt))
         # Temporary tables want this before the first of them is used.
         self.db.execute(f"set temp_buffers = '{TEMP_BUFFERS}'; set work_mem = '{WORK_MEM}'")
+        staging = Beside(self.db, self.claim)
         try:
             with tenant(self.db, self.claim.tenant_id):
-                published = self._steps()
+                published = self._steps(staging)
         except (Refused, TooMany):
             return self._reject()
+        finally:
+            staging.close()
         self._refresh(published)
         return RunEnded(
             run_id=self.claim.id,
@@ -78,19 +83,17 @@ class Import:
             findings=dict(self.findings.counts),
         )
 
-    def _steps(self) -> Published:
+    def _steps(self, staging: Beside) -> Published:
         (base, _) = one(self.db, SQL["lock_district"], self.claim.key)
         merge = Merge(self.db, self.claim.tenant_id, base + 1)
         stage.create(self.db)
         self._enter("open")
-        package = open_upload(self.path, self.claim, self.limits, self.findings)
-        self.reader.package = package
+        self.reader.package = open_upload(self.path, self.claim, self.limits, self.findings)
         self._enter("read")
         if base == 0:
-            # Every row is looked up in hashes of what was just staged; no loop can be better.
-            self.db.execute("set local enable_nestloop = off")
-        # Into an empty district files are merged while the next ones are still being read.
-        self._read(merge if base == 0 else None)
+            self._load(staging, merge)
+        else:
+            self._read()
         self._enter("check")
         self._check(first=base == 0)
         self._enter("apply")
@@ -112,23 +115,22 @@ class Import:
         self.watch.check()
         self.emit(StageStarted(run_id=self.claim.id, stage=name))
 
-    def _read(self, merge: Merge | None) -> None:
+    def _read(self) -> None:
+        """Stage what differs from the stored records."""
         for file, items in groupby(self.reader.batches(), key=itemgetter(0)):
-            batches = self._told(file, (rows for _, rows in items))
-            if not file.entity.kept:
-                for _ in batches:
-                    pass
-            elif merge is None:
+            batches = (rows for _, rows in items if self._tell(file))
+            if file.entity.kept:
                 self._stage_changes(file, batches)
             else:
-                self._merge_at_once(file, batches, merge)
+                for _ in batches:
+                    pass
 
-    def _told(self, file: File, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        for rows in batches:
-            name = file.entity.file
-            progress = self.watch.progress[name]
-            self.emit(FileAdvanced(run_id=self.claim.id, stage="read", file=name, **progress))
-            yield rows
+    def _tell(self, file: File) -> bool:
+        """Say how far a file is."""
+        name = file.entity.file
+        progress = self.watch.progress[name]
+        self.emit(FileAdvanced(run_id=self.claim.id, stage="read", file=name, **progress))
+        return True
 
     def _stage_changes(self, file: File, batches: Iterator[pl.DataFrame]) -> None:
         entity = file.entity
@@ -143,23 +145,39 @@ class Import:
             stage.copy_rows(self.db, entity, batches)
         stage.analyze(self.db, entity)
 
-    def _merge_at_once(self, file: File, batches: Iterator[pl.DataFrame], merge: Merge) -> None:
-        """Merge a file into its empty table. Where rows are left over, find out which and why."""
-        entity = file.entity
-        rows = stage.copy_rows(self.db, entity, (each.sort("sourced_id") for each in batches))
+    def _load(self, staging: Beside, merge: Merge) -> None:
+        """Merge every file into its empty table while the next rows are staged beside."""
+        # Every row is looked up in hashes of what was just staged; no loop can be better.
+        self.db.execute("set local enable_nestloop = off")
+        batches = self.reader.batches()
+        told = ((file, rows) for file, rows in batches if self._tell(file))
+        for file, chunks in groupby(staging.chunks(told), key=attrgetter("file")):
+            self._load_file(file.entity, chunks, merge)
+
+    def _load_file(self, entity: AnyEntity, chunks: Iterator[Chunk], merge: Merge) -> None:
+        """Merge the chunks of a file. Where rows are left over, find out which and why."""
+        tables: list[Identifier] = []
+        rows = created = 0
+        doubled = False
+        for chunk in chunks:
+            tables.append(chunk.table)
+            rows += chunk.rows
+            if not (doubled or self.findings.fatal):
+                try:
+                    with self.db.transaction():
+                        created += merge.first(entity, chunk.table)
+                except UniqueViolation:
+                    doubled = True
+        stage.view(self.db, entity, tables)
+        if doubled:
+            self.findings.add(references.duplicates(self.db, entity, SHOWN))
         if self.findings.fatal:
             return
-        stage.analyze(self.db, entity)
-        try:
-            with self.db.transaction():
-                created = merge.first(entity)
-        except UniqueViolation:
-            self.findings.add(references.duplicates(self.db, entity, SHOWN))
-            return
+        merge.count_first(entity, created)
         self.counts[entity.file] = Counts(created=created)
         tenant_id = self.claim.tenant_id
         self.findings.add(
-            references.missing(self.db, entity, tenant_id, SHOWN, lists_only=created == rows)
+            references.missing(self.db, entity, tenant_id, SHOWN, merged=created == rows)
         )
 
     def _check(self, *, first: bool) -> None:

@@ -27,12 +27,13 @@ class Merge:
     tenant_id: int
     version: int
 
-    def first(self, entity: AnyEntity) -> int:
-        """Write what is staged into an empty table, as far as its references hold; answer rows."""
-        created = self._run(FIRST, entity)
-        if created:
-            self._run(COUNT_FIRST, entity, created=created)
-        return created
+    def first(self, entity: AnyEntity, chunk: Identifier) -> int:
+        """Write a chunk into an empty district, as far as its references hold; answer rows."""
+        return self.db.execute(compose(FIRST, entity, self, staging=chunk)).rowcount
+
+    def count_first(self, entity: AnyEntity, created: int) -> None:
+        """How many records there are now."""
+        self._run(COUNT_FIRST, entity, created=created)
 
     def apply(self, entity: AnyEntity) -> Counts:
         """Write what differs; answer what became of it."""
@@ -80,13 +81,15 @@ class Merge:
         return self._run(TOUCH, User)
 
 
-def compose(statement: LiteralString, entity: AnyEntity, merge: Merge) -> Composed:
+def compose(
+    statement: LiteralString, entity: AnyEntity, merge: Merge, staging: Identifier | None = None
+) -> Composed:
     """A statement of this module, for an entity."""
     columns = names(entity)
     return SQL(statement).format(
         live=Identifier(entity.table),
         history=Identifier(f"{entity.table}_history"),
-        staged=staged(entity),
+        staged=staging or staged(entity),
         gone=gone(entity),
         entity=Literal(entity.file),
         columns=listed(columns),
@@ -98,16 +101,20 @@ def compose(statement: LiteralString, entity: AnyEntity, merge: Merge) -> Compos
         tenant=Literal(merge.tenant_id),
         version=Literal(merge.version),
         tombstone=Literal(GONE),
-        sound=SQL("").join(sound(column) for column in entity.references()),
+        sound=SQL("").join(sound(entity, column) for column in entity.references()),
     )
 
 
-def sound(column: Key | Ref | Refs) -> Composed:
-    """Whether the reference of the staged row `s` is among what the same package stages."""
-    if isinstance(column, Refs) or not BY_FILE[column.to].kept:
+def sound(entity: AnyEntity, column: Key | Ref | Refs) -> Composed:
+    """Whether the reference of the staged row `s` is among what the same package stages.
+
+    Lists, and references into the file itself, are looked at when all of it is staged.
+    """
+    target = BY_FILE[column.to]
+    if isinstance(column, Refs) or target is entity or not target.kept:
         return SQL("").format()
     holds = SQL("{} in (select sourced_id from {} where status = 'active')").format(
-        Identifier("s", column.name), staged(BY_FILE[column.to])
+        Identifier("s", column.name), staged(target)
     )
     if column.required:
         return SQL(" and {}").format(holds)

@@ -63,12 +63,19 @@ def targets(entity: AnyEntity) -> Iterator[Reference]:
 
 
 def missing(
-    db: Connection, entity: AnyEntity, tenant_id: int, limit: int, *, lists_only: bool = False
+    db: Connection, entity: AnyEntity, tenant_id: int, limit: int, *, merged: bool = False
 ) -> Iterator[Finding]:
-    """Staged rows that point at nothing. Lists are looked at one by one, the rest in one pass."""
+    """Staged rows that point at nothing. Lists are looked at one by one, the rest in one pass.
+
+    `merged`: what a first load has looked at while it merged is left out.
+    """
     columns = list(targets(entity))
-    lists = [[pair] for pair in columns if isinstance(pair[0], Refs)]
-    cells = [pair for pair in columns if not isinstance(pair[0], Refs) and not lists_only]
+    lists: list[list[Reference]] = [[pair] for pair in columns if isinstance(pair[0], Refs)]
+    cells: list[Reference] = [
+        (column, target)
+        for column, target in columns
+        if not isinstance(column, Refs) and (target is entity or not merged)
+    ]
     for group in [cells, *lists] if cells else lists:
         query = dangling(entity, group, tenant_id, limit)
         for line, key, number, value in db.execute(query):

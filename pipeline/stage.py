@@ -5,7 +5,7 @@ not) and vanish with their transaction: after a crash nothing is left that could
 complete change set. What is staged is what *differs*, so that losing it could never delete anyone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 from psycopg.sql import SQL, Composed, Identifier
@@ -42,7 +42,14 @@ def create(db: Connection) -> None:
 
 
 def definition(entity: AnyEntity) -> Composed:
-    """The staging table: nothing is required here, for the rules have spoken."""
+    """The staging table of an entity, for the rest of the transaction."""
+    return SQL("create temporary table {} ({}) on commit drop").format(
+        Identifier(f"staged_{entity.table}"), layout(entity)
+    )
+
+
+def layout(entity: AnyEntity) -> Composed:
+    """The columns of a staging table: nothing is required here, for the rules have spoken."""
     columns = [
         SQL("{} {} {}").format(
             Identifier(column.name),
@@ -51,9 +58,15 @@ def definition(entity: AnyEntity) -> Composed:
         )
         for column in entity.stored()
     ]
-    return SQL(
-        "create temporary table {} (line bigint, {}, metadata jsonb, digest uuid) on commit drop"
-    ).format(Identifier(f"staged_{entity.table}"), SQL(", ").join(columns))
+    return SQL("line bigint, {}, metadata jsonb, digest uuid").format(SQL(", ").join(columns))
+
+
+def view(db: Connection, entity: AnyEntity, chunks: Sequence[Identifier]) -> None:
+    """Let the chunks of a first load stand where the staging table would."""
+    parts = SQL(" union all ").join(SQL("select * from {}").format(chunk) for chunk in chunks)
+    name = Identifier(f"staged_{entity.table}")
+    db.execute(SQL("drop table {}").format(staged(entity)))
+    db.execute(SQL("create temporary view {} as {}").format(name, parts))
 
 
 def copy_rows(db: Connection, entity: AnyEntity, batches: Iterable[pl.DataFrame]) -> int:

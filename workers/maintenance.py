@@ -1,4 +1,4 @@
-"""What nobody asks for and everybody expects: deleted districts go, old uploads go."""
+"""What nobody asks for and everybody expects: deleted districts, old uploads and leftovers go."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore
 from psycopg.sql import SQL, Identifier
 
+from pipeline import beside
 from pipeline.database import Connection, connect, tenant
 from schemas.roster import ROSTERING
 from schemas.statements import load
@@ -19,10 +20,11 @@ log = structlog.get_logger()
 
 
 def sweep(url: str, store: ObjectStore, retention: float) -> None:
-    """One round over all districts."""
+    """One round over the leftovers of killed workers and over all districts."""
     with connect(url, role="rosterhub_control", name="rosterhub maintenance") as control:
         districts = control.execute(NAMED["districts"]).fetchall()
         with connect(url, name="rosterhub maintenance") as db:
+            beside.sweep(db, control)
             for tenant_id, deleted in districts:
                 try:
                     if deleted:

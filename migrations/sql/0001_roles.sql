@@ -24,6 +24,9 @@ $$;
 create schema rosterhub authorization rosterhub_owner;
 grant usage on schema rosterhub to rosterhub_app, rosterhub_control;
 
+-- Where the app role stages rows that no reader may see; it owns nothing else.
+create schema rosterhub_staging authorization rosterhub_app;
+
 set role rosterhub_owner;
 
 -- The tenant of this transaction, set by SET LOCAL; no setting means no row at all.

@@ -1,0 +1,114 @@
+"""Stage a first load beside the transaction that merges it, on a connection of its own.
+
+While the one connection merges, the other already takes the next rows: a server process each, so
+both cores of a small machine work. Rows go in chunks, sorted by key, to unlogged tables that only
+the app role can read; a chunk is committed before the merge sees it. A crash of the server empties
+the chunks and takes the merge's transaction with them. The tables are dropped after the merge, which
+holds locks on them; what a killed worker leaves is swept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from uuid import UUID
+
+import polars as pl
+from psycopg.sql import SQL, Identifier
+
+from pipeline.ahead import ahead
+from pipeline.claims import Claim
+from pipeline.database import Connection, beside
+from pipeline.opening import File
+from pipeline.stage import copied, layout, names
+from schemas.roster import AnyEntity
+from schemas.statements import load
+
+NAMED = load("pipeline", "staging.sql")
+SCHEMA = "rosterhub_staging"
+ROWS = 100_000  # of a chunk
+DEPTH = 8  # chunks that may wait; they wait in the database, not in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of a file in a table of their own."""
+
+    file: File
+    table: Identifier
+    rows: int
+
+
+class Beside:
+    """The chunks of one attempt. The connection is made when the first is staged."""
+
+    def __init__(self, db: Connection, claim: Claim) -> None:
+        self.merging, self.claim = db, claim
+        self.staging: Connection | None = None
+        self.tables: list[Identifier] = []
+
+    def chunks(self, batches: Iterator[tuple[File, pl.DataFrame]]) -> Iterator[Chunk]:
+        """The rows of every file in chunks, staged ahead of who merges them."""
+        return ahead(self._all(batches), DEPTH)
+
+    def _all(self, batches: Iterator[tuple[File, pl.DataFrame]]) -> Iterator[Chunk]:
+        self.staging = db = beside(self.merging, name="rosterhub staging")
+        remove(db, prefix_of(self.claim.id))
+        for file, items in groupby(batches, key=itemgetter(0)):
+            for rows in together(rows for _, rows in items):
+                if file.entity.kept:
+                    yield Chunk(file, self._stage(db, file.entity, rows), rows.height)
+
+    def _stage(self, db: Connection, entity: AnyEntity, rows: pl.DataFrame) -> Identifier:
+        name = f"{prefix_of(self.claim.id)}{self.claim.fence}_{len(self.tables)}"
+        table = Identifier(SCHEMA, name)
+        self.tables.append(table)
+        db.execute(SQL("create unlogged table {} ({})").format(table, layout(entity)))
+        columns = SQL(", ").join(map(Identifier, ["line", *names(entity)]))
+        statement = SQL("copy {} ({}) from stdin (format csv)").format(table, columns)
+        copied(db, statement, rows.sort("sourced_id").iter_slices())
+        db.execute(SQL("analyze {} (sourced_id, status)").format(table))
+        return table
+
+    def close(self) -> None:
+        """Remove the chunks, once nobody reads them any more."""
+        if self.staging is None:
+            return
+        with self.staging as db:
+            if not self.merging.broken:
+                self.merging.execute("discard temporary")  # the views on the chunks
+            for table in self.tables:
+                db.execute(SQL("drop table if exists {}").format(table))
+
+
+def prefix_of(run_id: UUID) -> str:
+    """What the tables of a run begin with."""
+    return f"run_{run_id.hex}_"
+
+
+def remove(db: Connection, beginning: str) -> int:
+    """Drop the staging tables whose names begin so; answer how many."""
+    found = db.execute(NAMED["tables"], {"beginning": beginning}).fetchall()
+    for (name,) in found:
+        db.execute(SQL("drop table if exists {}").format(Identifier(SCHEMA, name)))
+    return len(found)
+
+
+def sweep(db: Connection, control: Connection) -> int:
+    """Drop what runs that do not run any more have left; answer how many tables."""
+    running = {prefix_of(run_id) for (run_id,) in control.execute(NAMED["running"])}
+    names = [name for (name,) in db.execute(NAMED["tables"], {"beginning": "run_"})]
+    left = {name.rsplit("_", 2)[0] + "_" for name in names} - running
+    return sum(remove(db, beginning) for beginning in left)
+
+
+def together(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Batches joined to chunks of at least `ROWS` rows."""
+    waiting: list[pl.DataFrame] = []
+    for rows in batches:
+        waiting.append(rows)
+        if sum(each.height for each in waiting) >= ROWS:
+            yield pl.concat(waiting)
+            waiting.clear()
+    if waiting:
+        yield pl.concat(waiting)
