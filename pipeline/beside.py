@@ -3,8 +3,8 @@
 While the one connection merges, the other already takes the next rows: a server process each, so
 both cores of a small machine work. Rows go in chunks, sorted by key, to unlogged tables that only
 the app role can read; a chunk is committed before the merge sees it. A crash of the server empties
-the chunks and takes the merge's transaction with them. The tables are dropped after the merge, which
-holds locks on them; what a killed worker leaves is swept.
+the chunks and takes the merge's transaction with them. The tables are dropped after the merge,
+which holds locks on them; what a killed worker leaves is swept.
 """
 
 from collections.abc import Iterator
@@ -96,8 +96,9 @@ def remove(db: Connection, beginning: str) -> int:
 
 def sweep(db: Connection, control: Connection) -> int:
     """Drop what runs that do not run any more have left; answer how many tables."""
-    running = {prefix_of(run_id) for (run_id,) in control.execute(NAMED["running"])}
     names = [name for (name,) in db.execute(NAMED["tables"], {"beginning": "run_"})]
+    # In this order: a run that begins now has no table among these names.
+    running = {prefix_of(run_id) for (run_id,) in control.execute(NAMED["running"])}
     left = {name.rsplit("_", 2)[0] + "_" for name in names} - running
     return sum(remove(db, beginning) for beginning in left)
 
