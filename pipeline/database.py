@@ -25,9 +25,13 @@ OPTIONS = "-c client_connection_check_interval=1000 -c timezone=UTC"
 def connect(url: str, *, role: Role = "rosterhub_app", name: str = "rosterhub") -> Connection:
     """A connection that has put down every right but the role's."""
     db = psycopg.connect(url, autocommit=True, options=OPTIONS, application_name=name)
-    db.execute(SQL("set role {}").format(Identifier(role)))
-    db.execute("set search_path = rosterhub, pg_temp")
-    refuse_powerful(db)
+    try:
+        db.execute(SQL("set role {}").format(Identifier(role)))
+        db.execute("set search_path = rosterhub, pg_temp")
+        refuse_powerful(db)
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

@@ -29,7 +29,7 @@ from pipeline.opening import File, Package, open_upload
 from pipeline.publish import Published, publish, save_findings
 from pipeline.reading import Reader
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
-from schemas.roster import ROSTERING, AnyEntity
+from schemas.roster import ROSTERING
 from schemas.runs import Counts, Stage
 
 SHOWN = 1000  # findings of one kind between records
@@ -89,13 +89,15 @@ class Import:
         stage.create(self.db)
         self._enter("open")
         self.reader.package = open_upload(self.path, self.claim, self.limits, self.findings)
+        if self.findings.fatal and not self.reader.package.files:
+            raise Refused
         self._enter("read")
         if base == 0:
             self._load(staging, merge)
         else:
             self._read()
         self._enter("check")
-        self._check(first=base == 0)
+        self._check(merge, first=base == 0)
         self._enter("apply")
         if base > 0:
             for entity in ROSTERING:
@@ -152,10 +154,11 @@ class Import:
         batches = self.reader.batches()
         told = ((file, rows) for file, rows in batches if self._tell(file))
         for file, chunks in groupby(staging.chunks(told), key=attrgetter("file")):
-            self._load_file(file.entity, chunks, merge)
+            self._load_file(file, chunks, merge)
 
-    def _load_file(self, entity: AnyEntity, chunks: Iterator[Chunk], merge: Merge) -> None:
+    def _load_file(self, file: File, chunks: Iterator[Chunk], merge: Merge) -> None:
         """Merge the chunks of a file. Where rows are left over, find out which and why."""
+        entity = file.entity
         tables: list[Identifier] = []
         rows = created = 0
         doubled = False
@@ -169,7 +172,7 @@ class Import:
                 except UniqueViolation:
                     doubled = True
         stage.view(self.db, entity, tables)
-        if doubled:
+        if doubled or file.mode == "delta":  # a deletion is not inserted and collides with nothing
             self.findings.add(references.duplicates(self.db, entity, SHOWN))
         if self.findings.fatal:
             return
@@ -180,7 +183,7 @@ class Import:
             references.missing(self.db, entity, tenant_id, SHOWN, merged=created == rows)
         )
 
-    def _check(self, *, first: bool) -> None:
+    def _check(self, merge: Merge, *, first: bool) -> None:
         if not first:
             for entity in ROSTERING:
                 self.findings.add(references.duplicates(self.db, entity, SHOWN))
@@ -188,7 +191,7 @@ class Import:
             tenant_id = self.claim.tenant_id
             if not first:
                 self.findings.add(references.check(self.db, tenant_id, SHOWN))
-            self.findings.add(references.without_role(self.db, tenant_id, SHOWN))
+            self.findings.add(references.without_role(self.db, tenant_id, merge.version, SHOWN))
         if self.findings.fatal:
             raise Refused
 

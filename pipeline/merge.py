@@ -33,7 +33,8 @@ class Merge:
 
     def count_first(self, entity: AnyEntity, created: int) -> None:
         """How many records there are now."""
-        self._run(COUNT_FIRST, entity, created=created)
+        if created:
+            self._run(COUNT_FIRST, entity, created=created)
 
     def apply(self, entity: AnyEntity) -> Counts:
         """Write what differs; answer what became of it."""

@@ -209,13 +209,15 @@ def nothing_goes(db: Connection, entity: AnyEntity) -> bool:
     return is_empty(db, gone(entity)) and db.execute(query).fetchone() is None
 
 
-def without_role(db: Connection, tenant_id: int, limit: int) -> Iterator[Finding]:
-    """New users that no role row names; REST requires one (reference 5)."""
+def without_role(db: Connection, tenant_id: int, version: int, limit: int) -> Iterator[Finding]:
+    """Users new in this version that no role row names; REST requires one (reference 5)."""
     query = SQL("""
         select s.line, s.sourced_id from {users} as s
         where s.status = 'active'
           and not exists (
-              select from {live} as l where l.tenant_id = {tenant} and l.sourced_id = s.sourced_id
+              select from {live} as l
+              where l.tenant_id = {tenant} and l.sourced_id = s.sourced_id
+                and l.created_version < {version}
           )
           and not exists (
               select from {roles} as r
@@ -231,6 +233,7 @@ def without_role(db: Connection, tenant_id: int, limit: int) -> Iterator[Finding
         users=staged(User),
         live=Identifier(User.table),
         tenant=Literal(tenant_id),
+        version=Literal(version),
         roles=staged(Role),
         live_roles=Identifier(Role.table),
         untouched=untouched(Role),

@@ -10,6 +10,8 @@ begin
     foreach name in array array['rosterhub_owner', 'rosterhub_app', 'rosterhub_control'] loop
         begin
             execute format('create role %I nologin noinherit', name);
+            -- Whoever creates a role is its member, but from PostgreSQL 16 on may not SET it.
+            execute format('grant %I to %I', name, current_user);
         exception when duplicate_object or unique_violation then
             null; -- another database of this cluster has made it
         end;
