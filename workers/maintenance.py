@@ -39,16 +39,17 @@ def sweep(url: str, store: ObjectStore, retention: float) -> None:
 def purge(db: Connection, control: Connection, store: ObjectStore, tenant_id: int) -> None:
     """Remove everything of a deleted district, in batches; safe to be interrupted and repeated."""
     forget_uploads(db, store, tenant_id, retention=None)
-    # Waits for an import that is about to commit; after it nobody can write for the district.
+    rows = delete_all(db, "findings", tenant_id)
+    # Waits for an import that is about to commit; without its run no other can.
     with tenant(db, tenant_id):
-        db.execute(NAMED["remove_runs"], {"tenant_id": tenant_id})
-    rows = sum(delete_all(db, table, tenant_id) for table in tables())
+        rows += db.execute(NAMED["remove_runs"], {"tenant_id": tenant_id}).rowcount
+    rows += sum(delete_all(db, table, tenant_id) for table in tables())
     control.execute(NAMED["remove_district"], {"tenant_id": tenant_id})
     log.info("district_purged", tenant_id=tenant_id, rows=rows)
 
 
 def tables() -> Iterator[str]:
-    """Every table of a tenant, dependent ones first."""
+    """Every table of a tenant that no run needs any more, dependent ones first."""
     for entity in reversed(ROSTERING):
         yield f"{entity.table}_history"
         yield entity.table

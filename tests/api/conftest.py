@@ -20,7 +20,6 @@ import requests
 from falcon.testing import ASGIConductor, Result
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
-from pydantic import SecretStr
 
 from api.app import App, create_gateway
 from api.database import Database
@@ -238,12 +237,6 @@ class Books:
 def secret(settings: Settings) -> str:
     assert settings.secret_key is not None
     return settings.secret_key.get_secret_value()
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """The suite's, with a secret that is one: a comma would make it two, both too short."""
-    return settings.model_copy(update={"secret_key": SecretStr("s" * 40)})
 
 
 @pytest.fixture
