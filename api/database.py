@@ -102,6 +102,8 @@ class Database:
             open=False,
             configure=self._configure(role),
             reset=leave_tenant,
+            # After a restart of PostgreSQL what waits in the pool is dead: look before use.
+            check=AsyncConnectionPool.check_connection,
             name=role,
             timeout=PATIENCE,
             # Short: a pool that gave up tries again for the next request, not minutes later.

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg.errors import UniqueViolation
+from psycopg.errors import LockNotAvailable, UniqueViolation
 from psycopg.types.json import Jsonb
 
 from pipeline.database import Connection, connect, tenant
@@ -58,10 +58,11 @@ def take(db: Connection, tenant_id: int, *, lease: float, worker: str) -> Claim 
     """Claim the district's next import; None where there is none, or another worker was faster."""
     try:
         with tenant(db, tenant_id):
+            db.execute("set local lock_timeout = '1s'")
             row = db.execute(
                 SQL["claim"], {"tenant_id": tenant_id, "lease": lease, "worker": worker}
             ).fetchone()
-    except UniqueViolation:
+    except (UniqueViolation, LockNotAvailable):
         return None
     if row is None:
         return None

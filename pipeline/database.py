@@ -17,9 +17,19 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 Role: TypeAlias = Literal["rosterhub_app", "rosterhub_control"]
 
-# A killed worker must not leave its statement running: the server looks every second whether
-# the client is still there.
-OPTIONS = "-c client_connection_check_interval=1000 -c timezone=UTC"
+# A killed worker must not leave its statement running, nor a vanished machine its locks: the server
+# looks every second whether the client is still there, and gives up a silent one after 30 seconds.
+OPTIONS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "client_connection_check_interval=1000",
+        "tcp_keepalives_idle=10",
+        "tcp_keepalives_interval=5",
+        "tcp_keepalives_count=4",
+        "tcp_user_timeout=30000",
+        "timezone=UTC",
+    )
+)
 
 
 def connect(url: str, *, role: Role = "rosterhub_app", name: str = "rosterhub") -> Connection:

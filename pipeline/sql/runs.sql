@@ -2,23 +2,25 @@
 -- changes a claimed run names the fence of its claim: a stale worker changes nothing.
 
 -- claim --
--- The district's oldest import that is due, or the one whose worker has gone silent.
+-- The district's oldest import, if it is due or its worker has gone silent. A later one never passes
+-- an earlier one that pauses: an old package must not be applied last. So claimers wait for each
+-- other at the head of the line and look again; skipping it would let them pass.
 update runs set
-    state = 'running', stage = 'open', attempts = attempts + 1, fence = fence + 1, worker = %(worker)s,
+    state = 'running', stage = 'open', attempts = attempts + 1, fence = fence + 1,
+    worker = %(worker)s, started_at = coalesce(started_at, clock_timestamp()),
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
-    started_at = coalesce(started_at, clock_timestamp()), progress = '{}', counts = '{}'
+    progress = '{}', counts = '{}'
 where tenant_id = %(tenant_id)s and id = (
-    select id from runs as r
-    where r.tenant_id = %(tenant_id)s and r.kind = 'import' and (
-        r.state = 'running' and r.lease_until < clock_timestamp()
-        or r.state = 'queued' and r.next_run_at <= clock_timestamp() and not exists (
-            select from runs as busy
-            where busy.tenant_id = r.tenant_id and busy.kind = 'import' and busy.state = 'running'
-        )
-    )
-    order by r.state = 'running' desc, r.created_at, r.id
-    limit 1
-    for update skip locked
+    select id from (
+        select r.id, r.state, r.lease_until, r.next_run_at from runs as r
+        where r.tenant_id = %(tenant_id)s and r.kind = 'import'
+          and r.state in ('queued', 'running')
+        order by r.state = 'running' desc, r.created_at, r.id
+        limit 1
+        for update
+    ) as head
+    where head.state = 'running' and head.lease_until < clock_timestamp()
+       or head.state = 'queued' and head.next_run_at <= clock_timestamp()
 )
 returning id, attempts, fence, entity, mode, upload_id;
 
