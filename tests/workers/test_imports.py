@@ -1,0 +1,231 @@
+"""One attempt at one import: however it goes, the row knows, and nobody reads a name in a log."""
+
+import logging
+import socket
+import threading
+import time
+from uuid import UUID
+
+import psycopg
+import pytest
+from redis import Redis as Client
+from structlog.testing import capture_logs
+
+from pipeline import claims
+from pipeline.claims import Claim
+from pipeline.database import Connection
+from schemas.events import EVENT, STREAM_SECONDS, Event, RunEnded, RunStarted, StageStarted, stream
+from tests.workers.conftest import Hub, Make, Package
+from workers.observers import all_of, to_log, to_stream
+
+CANARY = "Kanarienvogel"
+SNAG = f"""
+create function snag() returns trigger language plpgsql as $$
+begin
+    if new.given_name = '{CANARY}' then
+        raise exception 'no row like % here', new using errcode = 'data_exception';
+    end if;
+    return new;
+end
+$$;
+create trigger snag before insert on users for each row execute function snag();
+"""
+
+
+def test_an_attempt_applies_what_was_pushed(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    run_id = hub.push(district, package())
+    assert importer().attempt(district) is True
+    run = hub.run(run_id)
+    assert (run["state"], run["version"], run["attempts"]) == ("applied", 1, 1)
+    assert (run["lease_until"], run["worker"], run["failure"]) == (None, None, None)
+    assert hub.count("users", district) == 9
+
+
+def test_where_nothing_is_due_nothing_is_attempted(
+    hub: Hub, district: int, neighbour: int, importer: Make
+) -> None:
+    run_id = hub.push(neighbour)
+    assert importer().attempt(district) is False
+    assert hub.run(run_id)["attempts"] == 0
+
+
+@pytest.mark.parametrize("damage", [{"stored": False}, {"changed": True}], ids=str)
+def test_a_damaged_upload_fails_the_run_in_both_languages(
+    hub: Hub, district: int, importer: Make, package: Package, damage: dict[str, bool]
+) -> None:
+    run_id = hub.push(district, package(), **damage)
+    assert importer().attempt(district)
+    assert_failed(hub, run_id, "upload_damaged")
+    assert importer().attempt(district) is False, "it will not get better"
+
+
+def test_a_run_that_was_interrupted_too_often_fails_in_both_languages(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    run_id = hub.push(district, package())
+    hub.change(run_id, attempts=2)
+    events: list[Event] = []
+    assert importer(events.append, attempts=2).attempt(district)
+    assert_failed(hub, run_id, "attempts_exhausted")
+    assert events == [RunEnded(run_id=run_id, state="failed")]
+    assert hub.count("users", district) == 0
+
+
+def assert_failed(hub: Hub, run_id: UUID, code: str) -> None:
+    run = hub.run(run_id)
+    assert run["state"] == "failed"
+    assert run["finished_at"] is not None
+    assert {*run["failure"]} == {"code", "en", "ja"}
+    assert run["failure"]["code"] == code
+    assert run["failure"]["en"].isascii()
+    assert not run["failure"]["ja"].isascii()
+
+
+def test_an_error_of_the_database_is_tried_again_after_a_pause(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    run_id = hub.push(district, package(CANARY))
+    hub.admin.execute(SNAG)
+    assert importer().attempt(district)
+    run = hub.run(run_id)
+    assert (run["state"], run["attempts"], run["lease_until"]) == ("queued", 1, None)
+    pause = "select next_run_at - clock_timestamp() between '1 s' and '2 s' from runs"
+    assert hub.one(pause) == (True,)
+    assert hub.count("users", district) == 0
+    assert importer().attempt(district) is False, "it is paused"
+    hub.admin.execute("drop trigger snag on users")
+    hub.wait(lambda: importer().attempt(district), patience=4)
+    run = hub.run(run_id)
+    assert (run["state"], run["attempts"], run["version"]) == ("applied", 2, 1)
+
+
+def test_no_line_of_a_failed_attempt_holds_the_value_it_failed_on(
+    hub: Hub,
+    district: int,
+    importer: Make,
+    package: Package,
+    *,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    hub.push(district, package(CANARY))
+    hub.admin.execute(SNAG)
+    caplog.set_level(logging.DEBUG)
+    with capture_logs() as lines:
+        importer(to_log).attempt(district)
+    (failed,) = [line for line in lines if line["event"] == "attempt_failed"]
+    assert failed["sqlstate"] == "22000", "it failed for another reason"
+    assert failed["error"] == "DataException"
+    written = capfd.readouterr()
+    assert CANARY not in f"{lines} {caplog.text} {caplog.records} {written.out} {written.err}"
+
+
+def test_the_error_itself_quotes_the_value(hub: Hub) -> None:
+    hub.admin.execute(SNAG)
+    with pytest.raises(psycopg.DataError, match=CANARY):
+        hub.admin.execute("insert into users (given_name) values (%s)", [CANARY])
+
+
+def test_an_attempt_whose_run_was_taken_over_changes_nothing(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    run_id = hub.push(district, package())
+
+    def lose(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == "publish":
+            hub.let_lapse(run_id)
+            hub.take(district, worker="the heir")
+
+    with capture_logs() as lines:
+        assert importer(lose).attempt(district)
+    assert [line["event"] for line in lines] == ["run_taken_over"]
+    run = hub.run(run_id)
+    assert (run["state"], run["worker"], run["fence"]) == ("running", "the heir", 2)
+    assert hub.count("users", district) == hub.count("versions", district) == 0
+
+
+def test_to_give_up_a_run_that_was_taken_over_does_not_end_the_process(
+    hub: Hub, district: int, importer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = hub.push(district)
+    hub.change(run_id, attempts=9)
+
+    def too_late(db: Connection, tenant_id: int, *, lease: float, worker: str) -> Claim | None:
+        monkeypatch.undo()
+        claim = claims.take(db, tenant_id, lease=lease, worker=worker)
+        hub.let_lapse(run_id)
+        hub.take(district, worker="the heir")
+        return claim
+
+    monkeypatch.setattr(claims, "take", too_late)
+    assert importer(attempts=5).attempt(district)
+    run = hub.run(run_id)
+    assert (run["state"], run["worker"]) == ("running", "the heir")
+
+
+def test_a_worker_that_is_to_stop_gives_the_run_back_without_a_pause(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    run_id = hub.push(district, package())
+    stopping = threading.Event()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == "check":
+            stopping.set()
+
+    assert importer(stop, stopping).attempt(district)
+    assert hub.run(run_id)["state"] == "queued"
+    assert hub.count("users", district) == 0
+    assert importer().attempt(district)
+    assert hub.run(run_id)["state"] == "applied"
+
+
+def test_a_run_tells_its_steps_to_a_stream_that_expires(
+    hub: Hub, district: int, importer: Make, package: Package, redis_url: str
+) -> None:
+    run_id = hub.push(district, package())
+    importer(to_stream(redis_url)).attempt(district)
+    with Client.from_url(redis_url) as client:
+        told = [
+            EVENT.validate_json(fields[b"event"]) for _, fields in client.xrange(stream(run_id))
+        ]
+        left = client.ttl(stream(run_id))
+    assert told[0] == RunStarted(run_id=run_id, attempt=1)
+    stages = [event.stage for event in told if isinstance(event, StageStarted)]
+    assert stages == ["open", "read", "check", "apply", "publish"]
+    run, end = hub.run(run_id), told[-1]
+    assert isinstance(end, RunEnded)
+    assert (end.state, end.version, end.counts) == ("applied", 1, run["counts"])
+    assert STREAM_SECONDS - 60 < left <= STREAM_SECONDS
+
+
+def test_a_redis_that_is_away_slows_no_import_down(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    run_id = hub.push(district, package())
+    with socket.socket() as silent:  # takes the connection and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        began = time.monotonic()
+        with capture_logs() as lines:
+            importer(all_of(to_stream(url))).attempt(district)
+    assert time.monotonic() - began < 4, "more than a timeout at the start and one at the end"
+    assert hub.run(run_id)["state"] == "applied"
+    assert [line["event"] for line in lines] == ["event_not_told"] * 2
+
+
+def test_the_lease_is_renewed_while_an_attempt_lasts(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    run_id = hub.push(district, package())
+
+    def dawdle(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == "check":
+            time.sleep(0.8)
+            assert hub.free(district) is None
+
+    importer(dawdle, lease=0.4).attempt(district)
+    assert (hub.run(run_id)["state"], hub.run(run_id)["attempts"]) == ("applied", 1)

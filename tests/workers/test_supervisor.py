@@ -1,0 +1,65 @@
+"""`rosterhub work`: its posts are always filled, and nobody outlives it."""
+
+import os
+import re
+import signal
+import time
+
+import requests
+
+from deploy.local import processes
+from tests.workers.conftest import Hub, Package, Start, Work
+
+RESTARTS = 'rosterhub_worker_restarts_total{kind="imports"}'
+APPLIED = 'rosterhub_runs_ended_total{kind="import",state="applied"}'
+
+
+def begun(hub: Hub, start: Start, imports: int) -> Work:
+    """A supervisor with a service process and some for imports, all of them at work."""
+    work = start(import_processes=imports)
+    hub.wait(lambda: work.lines.count("worker_started") == 1 + imports, patience=20)
+    return work
+
+
+def metrics(work: Work) -> dict[str, float]:
+    found = re.search(r'"port": (\d+)', work.lines)
+    assert found is not None
+    text = requests.get(f"http://127.0.0.1:{found[1]}/metrics", timeout=2).text
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+def test_a_process_that_was_killed_is_replaced_while_the_others_go_on(
+    hub: Hub, start: Start, district: int, package: Package
+) -> None:
+    work = begun(hub, start, imports=2)
+    everybody = work.children()
+    victim = min(work.children("imports"))
+    os.kill(victim, signal.SIGKILL)
+    assert hub.wait(lambda: len(work.children() - {victim}) == 3) < 2
+    assert everybody - {victim} < work.children()
+    run_id = hub.push(district, package())
+    hub.wait(lambda: hub.run(run_id)["state"] == "applied")
+    hub.wait(lambda: metrics(work).get(APPLIED) == 1)
+    assert metrics(work)[RESTARTS] == 1
+    assert "worker_died" in work.lines
+
+
+def test_sigterm_ends_everybody_with_success(hub: Hub, start: Start) -> None:
+    work = begun(hub, start, imports=1)
+    everybody = work.children()
+    began = time.monotonic()
+    work.process.send_signal(signal.SIGTERM)
+    assert work.process.wait(10) == 0
+    assert time.monotonic() - began < 5
+    hub.wait(lambda: not any(map(processes.is_running, everybody)), patience=1)
+    assert work.lines.count("worker_stopped") == 2
+    assert "worker_died" not in work.lines
+
+
+def test_a_supervisor_that_was_killed_leaves_no_process(hub: Hub, start: Start) -> None:
+    work = begun(hub, start, imports=1)
+    everybody = work.children()
+    assert len(everybody) == 2
+    work.process.kill()
+    hub.wait(lambda: not any(map(processes.is_running, everybody)), patience=2)
