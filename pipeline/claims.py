@@ -150,10 +150,13 @@ def renewed(url: str, claim: Claim, watch: Watch, lease: float) -> bool:
         return found.fetchone() is not None
 
 
-def release(db: Connection, claim: Claim, pause: float) -> None:
-    """Give the run back for a later attempt; a stale claim gives back nothing."""
+def release(db: Connection, claim: Claim, pause: float, *, refund: bool = False) -> None:
+    """Give the run back for a later attempt; a stale claim gives back nothing.
+
+    `refund`: this attempt does not count, for nothing was wrong with the run.
+    """
     with tenant(db, claim.tenant_id):
-        db.execute(SQL["release"], {**claim.key, "pause": pause})
+        db.execute(SQL["release"], {**claim.key, "pause": pause, "refund": int(refund)})
 
 
 def end(

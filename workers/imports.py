@@ -81,9 +81,9 @@ class Importer:
             log.warning("run_taken_over", run_id=str(claim.id), fence=claim.fence)
             return "fenced"
         except Stopped:
-            self._release(claim, 0.0)
+            self._release(claim, 0.0, refund=True)
             return "stopped"
-        except Exception as error:  # noqa: BLE001  # the next attempt may do better
+        except BaseException as error:  # noqa: BLE001  # a panic of Polars is one; try again
             self._report(claim, error)
             self._release(claim, min(2.0**claim.attempt, PAUSE_MAX))
             return "interrupted"
@@ -117,16 +117,16 @@ class Importer:
         self.emit(RunEnded(run_id=claim.id, state="failed"))
         return code
 
-    def _release(self, claim: Claim, pause: float) -> None:
+    def _release(self, claim: Claim, pause: float, *, refund: bool = False) -> None:
         """On a connection of its own, for the old one may be what broke."""
         try:
             with connect(self.url) as db:
-                claims.release(db, claim, pause)
+                claims.release(db, claim, pause, refund=refund)
         except psycopg.Error as error:
             # The lease runs out by itself.
             log.warning("run_not_released", run_id=str(claim.id), error=type(error).__name__)
 
-    def _report(self, claim: Claim, error: Exception) -> None:
+    def _report(self, claim: Claim, error: BaseException) -> None:
         """The kind of the error and where it was; never its text, which may quote a row."""
         place = error.__traceback__
         while place is not None and place.tb_next is not None:

@@ -92,9 +92,10 @@ update districts set version = %(version)s, published_at = %(published_at)s
 where tenant_id = %(tenant_id)s;
 
 -- release --
--- Something was away; try again after a pause, without an end.
+-- Something was away; try again after a pause, without an end. An attempt that was only asked to
+-- stop does not count.
 update runs set
-    state = 'queued', lease_until = null, worker = null,
+    state = 'queued', lease_until = null, worker = null, attempts = attempts - %(refund)s::integer,
     next_run_at = clock_timestamp() + make_interval(secs => %(pause)s)
 where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running'
 returning id;

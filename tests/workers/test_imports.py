@@ -180,6 +180,7 @@ def test_a_worker_that_is_to_stop_gives_the_run_back_without_a_pause(
     assert hub.count("users", district) == 0
     assert importer().attempt(district)
     assert hub.run(run_id)["state"] == "applied"
+    assert hub.run(run_id)["attempts"] == 1  # to be stopped is no fault of the run
 
 
 def test_a_run_tells_its_steps_to_a_stream_that_expires(
