@@ -30,6 +30,7 @@ from workers.scratch import sweep as sweep_scratch
 from workers.signals import asked_to_stop
 
 SWEEP = 60.0  # seconds
+HEARING = 100  # milliseconds between two looks for a bell; the default would cost a second
 log = structlog.get_logger()
 
 
@@ -125,7 +126,7 @@ def run(settings: Settings, kind: ProcessKind) -> None:
     queues = PROCESSES[kind]
     desk = Desk(kind, work, stopping)
     broker = broker_on(plain(settings.redis_url), desk, queues)
-    bells = dramatiq.Worker(broker, queues=set(queues), worker_threads=1)
+    bells = dramatiq.Worker(broker, queues=set(queues), worker_threads=1, worker_timeout=HEARING)
     bells.start()
     log.info("worker_started", kind=kind, queues=queues)
     desk.watch(every)
