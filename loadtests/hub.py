@@ -22,7 +22,7 @@ from deploy.admin_keys import create_admin_key
 from migrations import runner
 
 PATIENCE = 1800.0  # seconds for one run
-LOOK = 0.02  # seconds between two looks at a run
+LOOK = 0.25  # seconds between two looks at a run: looking takes its share of the machine too
 
 
 @dataclass(slots=True)
