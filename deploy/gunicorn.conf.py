@@ -21,7 +21,7 @@ SHARED = "PROMETHEUS_MULTIPROC_DIR"
 settings = Settings.from_env()
 
 
-class Lines(Logger):  # type: ignore[misc]
+class Lines(Logger):  # type: ignore[misc]  # the untyped class above
     """gunicorn's own words, in the same lines as everybody's."""
 
     def setup(self, cfg: Any) -> None:  # noqa: ANN401 -- gunicorn ships no types
@@ -50,14 +50,14 @@ max_requests_jitter = 10_000  # never all processes at once
 forwarded_allow_ips = ""  # nothing here trusts a forwarded header
 
 
-def on_starting(server: Any) -> None:  # noqa: ANN401
+def on_starting(server: Any) -> None:  # noqa: ANN401 -- same
     """Give the processes a folder of their own to add their measurements up in."""
     if SHARED not in os.environ:
         os.environ[SHARED] = tempfile.mkdtemp(prefix="rosterhub-metrics-")
         server.rosterhub_metrics = os.environ[SHARED]
 
 
-def on_exit(server: Any) -> None:  # noqa: ANN401
+def on_exit(server: Any) -> None:  # noqa: ANN401 -- same
     """Leave no folder behind that was made here."""
     if folder := getattr(server, "rosterhub_metrics", None):
         shutil.rmtree(folder, ignore_errors=True)

@@ -23,7 +23,7 @@ from schemas import rules
 from schemas.rules import Finding
 
 DEPTH = 4
-"""Batches that may wait for the database: enough to bridge the merge of a smaller file."""
+"""Batches that may wait for who stages them."""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 Temporary tables are seen by no other session, cost no WAL, take COPY (row-level security does
 not) and vanish with their transaction: after a crash nothing is left that could be mistaken for a
 complete change set. What is staged is what *differs*, so that losing it could never delete anyone.
+A first load is staged in chunks instead (`pipeline.beside`); here they stand as views.
 """
 
 from collections.abc import Iterable, Sequence

@@ -22,10 +22,8 @@ def serve() -> None:
     """Run the gateway, as the ROSTERHUB_* variables say."""
     settings_with(*NEEDED)
     configuration = resources.files("deploy") / "gunicorn.conf.py"
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(configuration)]
-    # The control socket lies in the home folder: two hubs would share it, a service has none.
-    options = ["--no-control-socket", "api.main:app"]
-    os.execv(sys.executable, gunicorn + options)  # noqa: S606 -- it takes this process's place
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(configuration), "api.main:app"]
+    os.execv(sys.executable, gunicorn)  # noqa: S606 -- it takes this process's place
 
 
 @click.command
