@@ -53,12 +53,12 @@ class Source:
                 for chunk in read(stream, self.limits.piece):
                     done += len(chunk)
                     if done > self.size:
-                        raise Broken(Finding(rule=rules.CORRUPT, file=self.name))
+                        raise Broken(Finding(rule=rules.package.CORRUPT, file=self.name))
                     yield chunk
         except DAMAGED as error:
-            raise Broken(Finding(rule=rules.CORRUPT, file=self.name)) from error
+            raise Broken(Finding(rule=rules.package.CORRUPT, file=self.name)) from error
         if done != self.size:
-            raise Broken(Finding(rule=rules.CORRUPT, file=self.name))
+            raise Broken(Finding(rule=rules.package.CORRUPT, file=self.name))
 
 
 def read(stream: IO[bytes], size: int) -> Iterator[bytes]:
@@ -99,7 +99,7 @@ def package(path: Path, limits: Limits) -> tuple[dict[str, Source], list[Finding
     except Endless:
         return {}, [too_large(PACKAGE, f"{limits.zip_entries} files")]
     except (*DAMAGED, OSError):
-        return {}, [Finding(rule=rules.NOT_A_ZIP, file=PACKAGE)]
+        return {}, [Finding(rule=rules.package.NOT_A_ZIP, file=PACKAGE)]
     findings = [*directory(entries, limits, path.stat().st_size)]
     sources = {
         entry.filename: Source(entry.filename, entry.file_size, path, zipped=True, limits=limits)
@@ -117,9 +117,9 @@ def directory(entries: list[zipfile.ZipInfo], limits: Limits, size: int) -> Iter
         yield from inspected(entry)
     for name, count in Counter(entry.orig_filename for entry in entries).items():
         if count > 1:
-            yield Finding(rule=rules.DUPLICATE_ENTRY, file=printable(name))
+            yield Finding(rule=rules.package.DUPLICATE_ENTRY, file=printable(name))
     for entry in overlapping(entries, size):
-        yield Finding(rule=rules.OVERLAP, file=printable(entry.orig_filename))
+        yield Finding(rule=rules.package.OVERLAP, file=printable(entry.orig_filename))
     if sum(entry.file_size for entry in entries) > limits.zip_max:
         yield too_large(PACKAGE, f"{limits.zip_max} bytes")
     for entry in entries:
@@ -133,14 +133,14 @@ def inspected(entry: zipfile.ZipInfo) -> Iterator[Finding]:
     # orig_filename is the name as stored; filename ends at a NUL.
     if entry.orig_filename not in NAMES:
         name = printable(entry.orig_filename)
-        yield Finding(rule=rules.ENTRY_NAME, file=PACKAGE, value=name)
+        yield Finding(rule=rules.package.ENTRY_NAME, file=PACKAGE, value=name)
     mode = entry.external_attr >> 16
     if entry.orig_filename.endswith("/") or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
-        yield Finding(rule=rules.NOT_A_FILE, file=printable(entry.orig_filename))
+        yield Finding(rule=rules.package.NOT_A_FILE, file=printable(entry.orig_filename))
     if entry.flag_bits & ENCRYPTED_BIT:
-        yield Finding(rule=rules.ENCRYPTED, file=printable(entry.orig_filename))
+        yield Finding(rule=rules.package.ENCRYPTED, file=printable(entry.orig_filename))
     if entry.compress_type not in METHODS:
-        yield Finding(rule=rules.COMPRESSION, file=printable(entry.orig_filename))
+        yield Finding(rule=rules.package.COMPRESSION, file=printable(entry.orig_filename))
 
 
 def overlapping(entries: list[zipfile.ZipInfo], size: int) -> Iterator[zipfile.ZipInfo]:
@@ -163,7 +163,7 @@ def bomb(entry: zipfile.ZipInfo, limits: Limits) -> bool:
 
 def too_large(file: str, limit: str) -> Finding:
     """The package, or a file of it, passes a ceiling."""
-    return Finding(rule=rules.TOO_LARGE, file=file, facts={"limit": limit})
+    return Finding(rule=rules.package.TOO_LARGE, file=file, facts={"limit": limit})
 
 
 def printable(name: str) -> str:

@@ -35,7 +35,9 @@ class Findings:
             if self.counts.total() >= self.limit:
                 self._keep(
                     Finding(
-                        rule=rules.TOO_MANY_FINDINGS, file=finding.file, facts={"limit": self.limit}
+                        rule=rules.text.TOO_MANY_FINDINGS,
+                        file=finding.file,
+                        facts={"limit": self.limit},
                     )
                 )
                 raise TooMany

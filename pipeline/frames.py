@@ -88,41 +88,43 @@ def broken(column: AnyColumn, profile: Profile) -> Iterator[Broken]:
     raw = pl.col(column.name)
     match column:
         case Key() | Ref():
-            yield Broken(column, rules.GUID, ~raw.str.contains(f"^{GUID}$"))
+            yield Broken(column, rules.values.GUID, ~raw.str.contains(f"^{GUID}$"))
         case Refs():
-            yield Broken(column, rules.GUID, ~raw.str.contains(listed(GUID)))
+            yield Broken(column, rules.values.GUID, ~raw.str.contains(listed(GUID)))
         case Text():
             pass
         case Texts():
-            yield Broken(column, rules.LIST, raw.str.contains(r"(^|,)\s*(,|$)"))
+            yield Broken(column, rules.values.LIST, raw.str.contains(r"(^|,)\s*(,|$)"))
         case Pairs():
-            yield Broken(column, rules.PAIRS, ~raw.str.contains(listed(PAIR)))
+            yield Broken(column, rules.values.PAIRS, ~raw.str.contains(listed(PAIR)))
         case Choice(words=words, extensible=extensible):
             words = (*words, *profile.words.get(column, ()))
             known = raw.is_in(words)
             if extensible:
                 known |= raw.str.contains(f"^{EXT}$")
-            yield Broken(column, rules.VOCABULARY, ~known, vocabulary(words, extensible=extensible))
+            yield Broken(
+                column, rules.values.VOCABULARY, ~known, vocabulary(words, extensible=extensible)
+            )
         case Choices(words=words, extensible=extensible):
             item = "|".join([*map(re.escape, words), *([EXT] if extensible else [])])
             expected = vocabulary(words, extensible=extensible)
-            yield Broken(column, rules.VOCABULARY, ~raw.str.contains(listed(item)), expected)
+            yield Broken(column, rules.values.VOCABULARY, ~raw.str.contains(listed(item)), expected)
         case Flag():
-            yield Broken(column, rules.BOOLEAN, ~raw.is_in(["true", "false"]))
+            yield Broken(column, rules.values.BOOLEAN, ~raw.is_in(["true", "false"]))
         case Day():
-            yield Broken(column, rules.DATE, ~raw.str.contains(f"^{DATE}$") | no_day(raw))
+            yield Broken(column, rules.values.DATE, ~raw.str.contains(f"^{DATE}$") | no_day(raw))
         case Instant():
             yield Broken(
                 column,
-                rules.DATETIME,
+                rules.values.DATETIME,
                 ~raw.str.contains(f"^{DATE}T{TIME}$") | no_day(raw.str.slice(0, 10)),
             )
         case Year():
-            yield Broken(column, rules.YEAR, ~raw.str.contains(f"^{YEAR}$"))
+            yield Broken(column, rules.values.YEAR, ~raw.str.contains(f"^{YEAR}$"))
         case Whole():
-            yield Broken(column, rules.INTEGER, ~raw.str.contains(f"^({INTEGER})$"))
+            yield Broken(column, rules.values.INTEGER, ~raw.str.contains(f"^({INTEGER})$"))
         case Decimal():
-            yield Broken(column, rules.FLOAT, ~raw.str.contains(f"^{FLOAT}$"))
+            yield Broken(column, rules.values.FLOAT, ~raw.str.contains(f"^{FLOAT}$"))
         case _:
             assert_never(column)
 
@@ -148,13 +150,13 @@ def presence(column: AnyColumn, mode: Mode, profile: Profile) -> Iterator[Broken
     raw = pl.col(column.name)
     state = column.name in ("status", "date_last_modified")
     if state and mode != "delta":
-        yield Broken(column, rules.BLANK_IN_BULK, raw.is_not_null())
+        yield Broken(column, rules.values.BLANK_IN_BULK, raw.is_not_null())
     elif column.required or state:
-        yield Broken(column, rules.REQUIRED, raw.is_null())
+        yield Broken(column, rules.values.REQUIRED, raw.is_null())
     elif column in profile.required:
-        yield Broken(column, rules.PROFILE_REQUIRED, raw.is_null(), profile.name)
+        yield Broken(column, rules.values.PROFILE_REQUIRED, raw.is_null(), profile.name)
     elif column in profile.prohibited:
-        yield Broken(column, rules.PROFILE_PROHIBITED, raw.is_not_null(), profile.name)
+        yield Broken(column, rules.values.PROFILE_PROHIBITED, raw.is_not_null(), profile.name)
 
 
 class Checker:
@@ -210,7 +212,7 @@ class Checker:
                 long = rows.filter(pl.col(name).str.len_bytes() > self.field_max)
                 for line in long["line"]:
                     yield Finding(
-                        rule=rules.FIELD_SIZE,
+                        rule=rules.text.FIELD_SIZE,
                         file=self.file,
                         line=line,
                         column=self.spelled[name],

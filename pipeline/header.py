@@ -77,16 +77,16 @@ def check(entity: AnyEntity, header: tuple[str, ...], limits: Limits) -> Iterato
     file = f"{entity.file}.csv"
     if len(header) > limits.columns_max:
         facts = {"limit": limits.columns_max}
-        yield Finding(rule=rules.HEADER_COLUMNS, file=file, line=1, facts=facts)
+        yield Finding(rule=rules.header.HEADER_COLUMNS, file=file, line=1, facts=facts)
         return
     yield from doubled(entity, header, file)
     expected = [column.csv for column in defined(entity, header)]
     for name in header:
         if name not in expected and not name.startswith(METADATA):
-            yield Finding(rule=rules.HEADER_UNKNOWN, file=file, line=1, column=name[:200])
+            yield Finding(rule=rules.header.HEADER_UNKNOWN, file=file, line=1, column=name[:200])
     missing = [name for name in expected if name not in header]
     for name in missing:
-        yield Finding(rule=rules.HEADER_MISSING, file=file, line=1, column=name)
+        yield Finding(rule=rules.header.HEADER_MISSING, file=file, line=1, column=name)
     if not missing:
         yield from misplaced(expected, header, file)
 
@@ -97,7 +97,7 @@ def doubled(entity: AnyEntity, header: tuple[str, ...], file: str) -> Iterator[F
     for name in header:
         key: object = extension(entity, name) or name
         if key in seen:
-            yield Finding(rule=rules.HEADER_DUPLICATE, file=file, line=1, column=name[:200])
+            yield Finding(rule=rules.header.HEADER_DUPLICATE, file=file, line=1, column=name[:200])
         seen.add(key)
 
 
@@ -107,7 +107,9 @@ def misplaced(expected: list[str], header: tuple[str, ...], file: str) -> Iterat
         found = header.index(name) + 1
         if found != position:
             facts = {"found": found, "expected": position}
-            yield Finding(rule=rules.HEADER_ORDER, file=file, line=1, column=name, facts=facts)
+            yield Finding(
+                rule=rules.header.HEADER_ORDER, file=file, line=1, column=name, facts=facts
+            )
 
 
 def spelling(entity: AnyEntity, header: tuple[str, ...], profile: Profile) -> Iterator[Finding]:
@@ -119,5 +121,5 @@ def spelling(entity: AnyEntity, header: tuple[str, ...], profile: Profile) -> It
                 facts = {"expected": expected}
                 file = f"{entity.file}.csv"
                 yield Finding(
-                    rule=rules.HEADER_SPELLING, file=file, line=1, column=name, facts=facts
+                    rule=rules.header.HEADER_SPELLING, file=file, line=1, column=name, facts=facts
                 )

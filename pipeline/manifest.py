@@ -41,7 +41,7 @@ def read(sources: Mapping[str, Source]) -> tuple[Manifest, list[Finding]]:
     """The manifest of a package, compared with what the zip holds."""
     source = sources.get(MANIFEST)
     if source is None:
-        return EMPTY, [Finding(rule=rules.MANIFEST_MISSING, file=MANIFEST)]
+        return EMPTY, [Finding(rule=rules.manifest.MANIFEST_MISSING, file=MANIFEST)]
     try:
         rows, findings = properties(source)
     except Broken as broken:
@@ -58,7 +58,7 @@ def properties(source: Source) -> tuple[list[Property], list[Finding]]:
     """The rows, and what is wrong with their shape."""
     if source.size > source.limits.row_max:
         limit = f"{source.limits.row_max} bytes"
-        raise Broken(Finding(rule=rules.TOO_LARGE, file=MANIFEST, facts={"limit": limit}))
+        raise Broken(Finding(rule=rules.package.TOO_LARGE, file=MANIFEST, facts={"limit": limit}))
     lines = [line or "" for piece in pieces(source) for line in piece.lines()]
     if finding := controlled(1, lines[0], MANIFEST):
         raise Broken(finding)
@@ -76,14 +76,18 @@ def header(cells: tuple[str, ...]) -> Iterator[Finding]:
     """The header is `propertyName,value`."""
     for name in MANIFEST_HEADER:
         if name not in cells:
-            yield Finding(rule=rules.HEADER_MISSING, file=MANIFEST, line=1, column=name)
+            yield Finding(rule=rules.header.HEADER_MISSING, file=MANIFEST, line=1, column=name)
     for name in cells:
         if name not in MANIFEST_HEADER:
-            yield Finding(rule=rules.HEADER_UNKNOWN, file=MANIFEST, line=1, column=cut(name))
+            yield Finding(rule=rules.header.HEADER_UNKNOWN, file=MANIFEST, line=1, column=cut(name))
     if set(cells) == set(MANIFEST_HEADER) and cells != MANIFEST_HEADER:
         facts = {"found": 2, "expected": 1}
         yield Finding(
-            rule=rules.HEADER_ORDER, file=MANIFEST, line=1, column=MANIFEST_HEADER[0], facts=facts
+            rule=rules.header.HEADER_ORDER,
+            file=MANIFEST,
+            line=1,
+            column=MANIFEST_HEADER[0],
+            facts=facts,
         )
 
 
@@ -92,9 +96,9 @@ def unknown(rows: list[Property]) -> Iterator[Finding]:
     seen: set[str] = set()
     for row in rows:
         if row.name in seen:
-            yield at(row, rules.MANIFEST_DUPLICATE, row.name)
+            yield at(row, rules.manifest.MANIFEST_DUPLICATE, row.name)
         elif row.name not in (*FIXED, *FILES, *OPTIONAL):
-            yield at(row, rules.MANIFEST_UNKNOWN, row.name)
+            yield at(row, rules.manifest.MANIFEST_UNKNOWN, row.name)
         seen.add(row.name)
 
 
@@ -109,7 +113,7 @@ def missing(values: Mapping[str, str]) -> Iterator[Finding]:
     """Properties that every manifest has."""
     for name in (*FIXED, *FILES):
         if name not in values:
-            yield Finding(rule=rules.MANIFEST_PROPERTY, file=MANIFEST, column=name)
+            yield Finding(rule=rules.manifest.MANIFEST_PROPERTY, file=MANIFEST, column=name)
 
 
 def wrong(rows: list[Property]) -> Iterator[Finding]:
@@ -118,9 +122,9 @@ def wrong(rows: list[Property]) -> Iterator[Finding]:
     for row in rows:
         if row.name in accepted and row.value not in accepted[row.name]:
             expected = ", ".join(sorted(accepted[row.name]))
-            yield at(row, rules.MANIFEST_VERSION, row.value, expected=expected)
+            yield at(row, rules.manifest.MANIFEST_VERSION, row.value, expected=expected)
         if row.name in FILES and row.value not in MODES:
-            yield at(row, rules.MANIFEST_MODE, row.value)
+            yield at(row, rules.manifest.MANIFEST_MODE, row.value)
 
 
 def mismatched(rows: list[Property], sources: Mapping[str, Source]) -> Iterator[Finding]:
@@ -129,9 +133,9 @@ def mismatched(rows: list[Property], sources: Mapping[str, Source]) -> Iterator[
         target = f"{row.name.removeprefix('file.')}.csv"
         there = target in sources
         if row.name in FILES and row.value == "absent" and there:
-            yield at(row, rules.FILE_UNEXPECTED, row.value, target=target)
+            yield at(row, rules.manifest.FILE_UNEXPECTED, row.value, target=target)
         if row.name in FILES and row.value in ("bulk", "delta") and not there:
-            yield at(row, rules.FILE_MISSING, row.value, target=target)
+            yield at(row, rules.manifest.FILE_MISSING, row.value, target=target)
 
 
 def modes(values: Mapping[str, str]) -> dict[str, Mode]:

@@ -111,11 +111,11 @@ def read_header(
 
 def unreadable(source: Source) -> Finding:
     """The quotes of the header row are broken."""
-    return Finding(rule=rules.QUOTING, file=source.name, line=1)
+    return Finding(rule=rules.text.QUOTING, file=source.name, line=1)
 
 
 def remarks(file: File, profile: Profile) -> Iterator[Finding]:
     """What is worth saying about a file that can be read."""
     yield from header.spelling(file.entity, file.header, profile)
     if not file.entity.kept:
-        yield Finding(rule=rules.NOT_STORED, file=file.source.name)
+        yield Finding(rule=rules.manifest.NOT_STORED, file=file.source.name)

@@ -56,7 +56,7 @@ class Reader:
             self._add(name, [broken.finding])
         else:
             if self.rows[name] == 0:
-                self._add(name, [Finding(rule=rules.NO_ROWS, file=file.source.name)])
+                self._add(name, [Finding(rule=rules.text.NO_ROWS, file=file.source.name)])
 
     def _pieces(self, file: File) -> Iterator[pl.DataFrame]:
         layout = header.layout(file.entity, file.header)

@@ -46,7 +46,7 @@ def duplicates(db: Connection, entity: AnyEntity, limit: int) -> Iterator[Findin
     """).format(staged=staged(entity), limit=Literal(limit))
     for line, key in db.execute(query):
         yield Finding(
-            rule=rules.DUPLICATE,
+            rule=rules.records.DUPLICATE,
             file=f"{entity.file}.csv",
             line=line,
             column="sourcedId",
@@ -81,7 +81,7 @@ def missing(
         for line, key, number, value in db.execute(query):
             column, target = group[number]
             yield Finding(
-                rule=rules.REFERENCE,
+                rule=rules.records.REFERENCE,
                 file=f"{entity.file}.csv",
                 line=line,
                 column=column.csv,
@@ -194,7 +194,7 @@ def vanished(db: Connection, entity: AnyEntity, tenant_id: int, limit: int) -> I
         )
         for key, value in db.execute(query):
             yield Finding(
-                rule=rules.VANISHED,
+                rule=rules.records.VANISHED,
                 file=f"{entity.file}.csv",
                 column=column.csv,
                 sourced_id=key,
@@ -241,7 +241,7 @@ def without_role(db: Connection, tenant_id: int, version: int, limit: int) -> It
     )
     for line, key in db.execute(query):
         yield Finding(
-            rule=rules.USER_WITHOUT_ROLE,
+            rule=rules.records.USER_WITHOUT_ROLE,
             file="users.csv",
             line=line,
             sourced_id=key,

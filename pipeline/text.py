@@ -68,7 +68,7 @@ def pieces(source: Source) -> Iterator[Piece]:
             yield Piece(checked(whole, source.name, line), line, read)
             line += whole.count(b"\n")
     if read == 0:
-        raise Broken(Finding(rule=rules.EMPTY, file=source.name))
+        raise Broken(Finding(rule=rules.text.EMPTY, file=source.name))
     if rest:
         yield Piece(checked(rest, source.name, line), line, read)
 
@@ -76,16 +76,19 @@ def pieces(source: Source) -> Iterator[Piece]:
 def opened(chunk: bytes, name: str) -> bytes:
     """The first chunk without a BOM."""
     if chunk.startswith(UTF16) or chunk[1:2] == b"\x00" or chunk[:1] == b"\x00":
-        raise Broken(Finding(rule=rules.UTF16, file=name))
+        raise Broken(Finding(rule=rules.text.UTF16, file=name))
     return chunk.removeprefix(BOM)
 
 
 def endless(data: bytes, source: Source, line: int) -> Finding:
     """A line that does not end: bare carriage returns, or a row beyond the limit."""
     if b"\r" in data:
-        return Finding(rule=rules.CARRIAGE_RETURN, file=source.name, line=line)
+        return Finding(rule=rules.text.CARRIAGE_RETURN, file=source.name, line=line)
     return Finding(
-        rule=rules.ROW_SIZE, file=source.name, line=line, facts={"limit": source.limits.row_max}
+        rule=rules.text.ROW_SIZE,
+        file=source.name,
+        line=line,
+        facts={"limit": source.limits.row_max},
     )
 
 
@@ -110,7 +113,7 @@ def not_utf8(data: bytes, name: str, line: int) -> Finding:
             "guess": "; it looks like Shift_JIS (CP932)",
             "guess_ja": "(Shift_JIS(CP932)のようです)",
         }
-    return Finding(rule=rules.ENCODING, file=name, line=line, facts=facts)
+    return Finding(rule=rules.text.ENCODING, file=name, line=line, facts=facts)
 
 
 def split_header(piece: Piece, name: str) -> tuple[str, Piece]:
@@ -167,27 +170,27 @@ class LostRows(Exception):
 def fault(line: int, text: str, name: str, width: int, limits: Limits) -> Finding:
     """What is wrong with a line that is not well formed."""
     if not text.strip():
-        return Finding(rule=rules.BLANK_LINE, file=name, line=line)
+        return Finding(rule=rules.text.BLANK_LINE, file=name, line=line)
     if len(text.encode()) > limits.row_max:
         facts = {"limit": limits.row_max}
-        return Finding(rule=rules.ROW_SIZE, file=name, line=line, facts=facts)
+        return Finding(rule=rules.text.ROW_SIZE, file=name, line=line, facts=facts)
     return controlled(line, text, name) or misshapen(line, text, name, width)
 
 
 def controlled(line: int, text: str, name: str) -> Finding | None:
     """The first control character of a line; a carriage return inside it counts as one."""
     if "\r" in text:
-        return Finding(rule=rules.CARRIAGE_RETURN, file=name, line=line)
+        return Finding(rule=rules.text.CARRIAGE_RETURN, file=name, line=line)
     if control := CONTROL.search(text):
         value = f"U+{ord(control.group()):04X}"
-        return Finding(rule=rules.CONTROL_CHARACTER, file=name, line=line, value=value)
+        return Finding(rule=rules.text.CONTROL_CHARACTER, file=name, line=line, value=value)
     return None
 
 
 def misshapen(line: int, text: str, name: str, width: int) -> Finding:
     """Broken quotes, or another number of values than the header has."""
     if not re.fullmatch(f"{FIELD}(?:,{FIELD})*", text):
-        return Finding(rule=rules.QUOTING, file=name, line=line)
+        return Finding(rule=rules.text.QUOTING, file=name, line=line)
     found = len(next(csv.reader([text], strict=True)))
-    rule: Rule = rules.ROW_WIDTH
+    rule: Rule = rules.text.ROW_WIDTH
     return Finding(rule=rule, file=name, line=line, facts={"found": found, "expected": width})

@@ -6,8 +6,8 @@ from pipeline.faults import Findings, TooMany, cut
 from schemas import rules
 from schemas.rules import Finding
 
-ERROR = Finding(rule=rules.GUID, file="orgs.csv")
-WARNING = Finding(rule=rules.PROFILE_REQUIRED, file="orgs.csv")
+ERROR = Finding(rule=rules.values.GUID, file="orgs.csv")
+WARNING = Finding(rule=rules.values.PROFILE_REQUIRED, file="orgs.csv")
 
 
 def test_severities_are_counted_and_an_error_is_fatal() -> None:

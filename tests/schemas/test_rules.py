@@ -18,7 +18,12 @@ def placeholders(*texts: str) -> set[str]:
 
 
 def test_ids_occur_once() -> None:
-    declared = [value for value in vars(rules).values() if isinstance(value, Rule)]
+    declared = [
+        value
+        for section in rules.SECTIONS
+        for value in vars(section).values()
+        if isinstance(value, Rule)
+    ]
     assert len({rule.id for rule in declared}) == len(declared) == len(RULES)
 
 
@@ -58,7 +63,7 @@ def test_every_sentence_asks_for_known_facts_and_formats(rule: Rule) -> None:
 
 def test_a_message_is_sentence_and_hint() -> None:
     finding = Finding(
-        rule=rules.REFERENCE,
+        rule=rules.records.REFERENCE,
         file="users.csv",
         line=2,
         column="primaryOrgSourcedId",
@@ -74,10 +79,10 @@ def test_a_message_is_sentence_and_hint() -> None:
 
 
 def test_braces_that_are_no_placeholder_survive() -> None:
-    finding = Finding(rule=rules.PAIRS, file="users.csv", column="userIds", value="{x}")
+    finding = Finding(rule=rules.values.PAIRS, file="users.csv", column="userIds", value="{x}")
     assert "userIds is {x}: each item has the form {left:right}." in finding.message()["en"]
 
 
 def test_a_fact_that_an_older_finding_lacks_reads_as_an_ellipsis() -> None:
-    finding = Finding(rule=rules.ROW_WIDTH, file="users.csv", line=2)
+    finding = Finding(rule=rules.text.ROW_WIDTH, file="users.csv", line=2)
     assert finding.message()["en"].startswith("Line 2 of users.csv has … values")
