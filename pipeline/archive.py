@@ -8,7 +8,6 @@ by name, and what is inflated is counted while it is.
 import io
 import stat
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.faults import Broken
+from pipeline.inflate import DAMAGED, inflated
 from pipeline.limits import Limits
 from schemas import rules
 from schemas.roster import BY_FILE
@@ -29,7 +29,6 @@ RATIO_FLOOR = 1024 * 1024
 LOCAL_HEADER = 30
 DIRECTORY_ENTRY = 4096  # bytes, many times what an entry takes
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +46,12 @@ class Source:
         return self._inflated() if self.zipped else read(self.path.open("rb"), self.limits.piece)
 
     def _inflated(self) -> Iterator[bytes]:
-        done = 0
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.name) as stream:
-                for chunk in read(stream, self.limits.piece):
-                    done += len(chunk)
-                    if done > self.size:
-                        raise Broken(Finding(rule=rules.package.CORRUPT, file=self.name))
-                    yield chunk
+            with zipfile.ZipFile(self.path) as archive:
+                entry = archive.getinfo(self.name)
+            yield from inflated(self.path, entry, self.limits.piece)
         except DAMAGED as error:
             raise Broken(Finding(rule=rules.package.CORRUPT, file=self.name)) from error
-        if done != self.size:
-            raise Broken(Finding(rule=rules.package.CORRUPT, file=self.name))
 
 
 def read(stream: IO[bytes], size: int) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from pipeline.claims import Claim
 from pipeline.database import Connection, beside
 from pipeline.opening import File
 from pipeline.stage import copied, layout, names
+from pipeline.targets import Targets
 from schemas.roster import AnyEntity
 from schemas.statements import load
 
@@ -32,11 +33,12 @@ DEPTH = 8  # chunks that may wait; they wait in the database, not in memory
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a file in a table of their own."""
+    """Some rows of a file in a table of their own; `sound`: what they point at is there."""
 
     file: File
     table: Identifier
     rows: int
+    sound: bool
 
 
 class Beside:
@@ -46,6 +48,7 @@ class Beside:
         self.merging, self.claim = db, claim
         self.staging: Connection | None = None
         self.tables: list[Identifier] = []
+        self.targets = Targets()
 
     def chunks(self, batches: Iterator[tuple[File, pl.DataFrame]]) -> Iterator[Chunk]:
         """The rows of every file in chunks, staged ahead of who merges them."""
@@ -57,7 +60,8 @@ class Beside:
         for file, items in groupby(batches, key=itemgetter(0)):
             for rows in together(rows for _, rows in items):
                 if file.entity.kept:
-                    yield Chunk(file, self._stage(db, file.entity, rows), rows.height)
+                    sound = self.targets.add(file.entity, rows)
+                    yield Chunk(file, self._stage(db, file.entity, rows), rows.height, sound)
 
     def _stage(self, db: Connection, entity: AnyEntity, rows: pl.DataFrame) -> Identifier:
         name = f"{prefix_of(self.claim.id)}{self.claim.fence}_{len(self.tables)}"
@@ -67,7 +71,6 @@ class Beside:
         columns = SQL(", ").join(map(Identifier, ["line", *names(entity)]))
         statement = SQL("copy {} ({}) from stdin (format csv)").format(table, columns)
         copied(db, statement, rows.sort("sourced_id").iter_slices())
-        db.execute(SQL("analyze {} (sourced_id, status)").format(table))
         return table
 
     def close(self) -> None:

@@ -36,8 +36,8 @@ def stage_differences(
 ) -> None:
     """Stage the rows that differ from the stored ones, and the keys that are gone."""
     rows = Shelf(folder / "rows")
-    fresh = Spool(folder / "fresh", FRESH, key=KEY, partitions=partitions)
-    stored = Spool(folder / "stored", STORED, key=KEY, partitions=partitions)
+    fresh = Spool(folder / "fresh", FRESH, part=KEY, partitions=partitions)
+    stored = Spool(folder / "stored", STORED, part=KEY, partitions=partitions)
     with ThreadPoolExecutor(1, thread_name_prefix="stored") as beside:
         reading = beside.submit(read_stored, db, entity, tenant_id, stored)
         for batch in batches:

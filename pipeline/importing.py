@@ -10,25 +10,30 @@ everything back.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from math import ceil
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from pathlib import Path
+from typing import TypeAlias
 
 import polars as pl
+from obstore.store import ObjectStore
 from psycopg.errors import UniqueViolation
 from psycopg.sql import Identifier
 
-from pipeline import claims, compare, references, stage
+from pipeline import claims, references, stage
 from pipeline.beside import Beside, Chunk
+from pipeline.changes import Changes
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.faults import Findings, TooMany
 from pipeline.limits import Limits
+from pipeline.lines import Lines
 from pipeline.merge import Merge
 from pipeline.opening import File, Package, open_upload
 from pipeline.publish import Published, publish, save_findings
 from pipeline.reading import Reader
+from pipeline.targets import Targets
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
+from schemas.policy import Policy
 from schemas.roster import ROSTERING
 from schemas.runs import Counts, Stage
 
@@ -36,6 +41,9 @@ SHOWN = 1000  # findings of one kind between records
 GROWN = 1000  # new records after which the statistics of a table are old
 WORK_MEM = "128MB"  # one sort and some hash tables at a time
 TEMP_BUFFERS = "64MB"
+
+
+Batch: TypeAlias = tuple[File, pl.DataFrame]
 
 
 class Refused(Exception):
@@ -53,6 +61,7 @@ class Import:
     watch: Watch
     emit: Emit
     limits: Limits = field(default_factory=Limits)
+    store: ObjectStore | None = None
     findings: Findings = field(init=False)
     reader: Reader = field(init=False)
     counts: dict[str, Counts] = field(init=False, default_factory=dict)
@@ -84,7 +93,7 @@ class Import:
         )
 
     def _steps(self, staging: Beside) -> Published:
-        (base, _) = one(self.db, SQL["lock_district"], self.claim.key)
+        (base, _, policy) = one(self.db, SQL["lock_district"], self.claim.key)
         merge = Merge(self.db, self.claim.tenant_id, base + 1)
         stage.create(self.db)
         self._enter("open")
@@ -92,10 +101,12 @@ class Import:
         if self.findings.fatal and not self.reader.package.files:
             raise Refused
         self._enter("read")
+        changes = self._changes(Policy.model_validate(policy))
         if base == 0:
-            self._load(staging, merge)
+            self._load(staging, merge, changes)
         else:
-            self._read()
+            for file in self.reader.package.files:
+                changes.stage(file)
         self._enter("check")
         self._check(merge, first=base == 0)
         self._enter("apply")
@@ -103,7 +114,20 @@ class Import:
             for entity in ROSTERING:
                 self.counts[entity.file] = merge.apply(entity)
         self._enter("publish")
+        changes.keep_lines()
         return publish(self.claim, self.watch, merge, self.reader, self.counts)
+
+    def _changes(self, policy: Policy) -> Changes:
+        return Changes(
+            self.db,
+            self.claim.tenant_id,
+            self.reader,
+            policy.reading,
+            None if self.store is None else Lines(self.store, self.db, self.claim),
+            self.folder,
+            self.limits,
+            self._tell,
+        )
 
     def _refresh(self, published: Published) -> None:
         """Let the planner know what has grown, before autovacuum comes round to it."""
@@ -117,54 +141,37 @@ class Import:
         self.watch.check()
         self.emit(StageStarted(run_id=self.claim.id, stage=name))
 
-    def _read(self) -> None:
-        """Stage what differs from the stored records."""
-        for file, items in groupby(self.reader.batches(), key=itemgetter(0)):
-            batches = (rows for _, rows in items if self._tell(file))
-            if file.entity.kept:
-                self._stage_changes(file, batches)
-            else:
-                for _ in batches:
-                    pass
-
-    def _tell(self, file: File) -> bool:
+    def _tell(self, file: File) -> None:
         """Say how far a file is."""
         name = file.entity.file
         progress = self.watch.progress[name]
         self.emit(FileAdvanced(run_id=self.claim.id, stage="read", file=name, **progress))
-        return True
 
-    def _stage_changes(self, file: File, batches: Iterator[pl.DataFrame]) -> None:
-        entity = file.entity
-        if file.mode == "bulk":
-            partitions = ceil(file.source.size / self.limits.partition) or 1
-            folder = self.folder / entity.table
-            folder.mkdir()
-            compare.stage_differences(
-                self.db, entity, self.claim.tenant_id, batches, folder=folder, partitions=partitions
-            )
-        else:
-            stage.copy_rows(self.db, entity, batches)
-        stage.analyze(self.db, entity)
+    def _told(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for file, rows in batches:
+            self._tell(file)
+            yield file, rows
 
-    def _load(self, staging: Beside, merge: Merge) -> None:
+    def _load(self, staging: Beside, merge: Merge, changes: Changes) -> None:
         """Merge every file into its empty table while the next rows are staged beside."""
         # Every row is looked up in hashes of what was just staged; no loop can be better.
         self.db.execute("set local enable_nestloop = off")
         batches = self.reader.batches()
-        told = ((file, rows) for file, rows in batches if self._tell(file))
-        for file, chunks in groupby(staging.chunks(told), key=attrgetter("file")):
-            self._load_file(file, chunks, merge)
+        for file in self.reader.package.files:
+            changes.book(file)
+        for file, chunks in groupby(staging.chunks(self._told(batches)), key=attrgetter("file")):
+            self._load_file(file, chunks, merge, staging.targets)
 
-    def _load_file(self, file: File, chunks: Iterator[Chunk], merge: Merge) -> None:
-        """Merge the chunks of a file. Where rows are left over, find out which and why."""
+    def _load_file(
+        self, file: File, chunks: Iterator[Chunk], merge: Merge, targets: Targets
+    ) -> None:
+        """Merge the chunks of a file. Where they are not sound, find out which rows and why."""
         entity = file.entity
         tables: list[Identifier] = []
-        rows = created = 0
-        doubled = False
+        created, doubled, sound = 0, False, True
         for chunk in chunks:
             tables.append(chunk.table)
-            rows += chunk.rows
+            sound &= chunk.sound
             if not (doubled or self.findings.fatal):
                 try:
                     with self.db.transaction():
@@ -178,10 +185,8 @@ class Import:
             return
         merge.count_first(entity, created)
         self.counts[entity.file] = Counts(created=created)
-        tenant_id = self.claim.tenant_id
-        self.findings.add(
-            references.missing(self.db, entity, tenant_id, SHOWN, merged=created == rows)
-        )
+        if not (targets.settle(entity) and sound):
+            self.findings.add(references.missing(self.db, entity, self.claim.tenant_id, SHOWN))
 
     def _check(self, merge: Merge, *, first: bool) -> None:
         if not first:

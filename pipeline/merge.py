@@ -12,9 +12,9 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pipeline.database import Connection, one
 from pipeline.digests import GONE
+from pipeline.lines import forget
 from pipeline.stage import gone, is_empty, names, staged
-from schemas.columns import Key, Ref, Refs
-from schemas.roster import BY_FILE, PARTS, AnyEntity
+from schemas.roster import PARTS, AnyEntity
 from schemas.roster.people import User
 from schemas.runs import Counts
 
@@ -28,7 +28,7 @@ class Merge:
     version: int
 
     def first(self, entity: AnyEntity, chunk: Identifier) -> int:
-        """Write a chunk into an empty district, as far as its references hold; answer rows."""
+        """Write a chunk into an empty district; answer how many records."""
         return self.db.execute(compose(FIRST, entity, self, staging=chunk)).rowcount
 
     def count_first(self, entity: AnyEntity, created: int) -> None:
@@ -47,6 +47,7 @@ class Merge:
             counts["deleted"] += self._delete(entity)
         if any(counts.values()):
             self._count(entity)
+            forget(self.db, self.tenant_id, entity)
         return counts
 
     def _run(self, statement: LiteralString, entity: AnyEntity, **facts: int) -> int:
@@ -102,24 +103,7 @@ def compose(
         tenant=Literal(merge.tenant_id),
         version=Literal(merge.version),
         tombstone=Literal(GONE),
-        sound=SQL("").join(sound(entity, column) for column in entity.references()),
     )
-
-
-def sound(entity: AnyEntity, column: Key | Ref | Refs) -> Composed:
-    """Whether the reference of the staged row `s` is among what the same package stages.
-
-    Lists, and references into the file itself, are looked at when all of it is staged.
-    """
-    target = BY_FILE[column.to]
-    if isinstance(column, Refs) or target is entity or not target.kept:
-        return SQL("").format()
-    holds = SQL("{} in (select sourced_id from {} where status = 'active')").format(
-        Identifier("s", column.name), staged(target)
-    )
-    if column.required:
-        return SQL(" and {}").format(holds)
-    return SQL(" and ({} is null or {})").format(Identifier("s", column.name), holds)
 
 
 def values(columns: list[str]) -> list[str]:
@@ -135,8 +119,8 @@ def listed(columns: list[str], alias: str = "") -> Composable:
 
 
 KEEP = """
-    insert into {history} (tenant_id, {columns}, version, created_version, until_version)
-    select l.tenant_id, {live_columns}, l.version, l.created_version, {version}
+    insert into {history} (tenant_id, {columns}, version, created_version, line, until_version)
+    select l.tenant_id, {live_columns}, l.version, l.created_version, l.line, {version}
     from {live} as l
 """
 
@@ -158,17 +142,18 @@ REFRESH = """
 """
 
 UPDATE = """
-    update {live} as l set ({columns}, version) = row ({staged_columns}, {version})
+    update {live} as l
+    set ({columns}, version, line) = row ({staged_columns}, {version}, s.line)
     from {staged} as s
     where l.tenant_id = {tenant} and l.sourced_id = s.sourced_id and {differs}
 """
 
 # The staged rows come in batches that are sorted by key: as good as one large sort, and free.
 FIRST = """
-    insert into {live} (tenant_id, {columns}, version, created_version)
-    select {tenant}, {staged_columns}, {version}, {version}
+    insert into {live} (tenant_id, {columns}, version, created_version, line)
+    select {tenant}, {staged_columns}, {version}, {version}, s.line
     from {staged} as s
-    where s.status = 'active' {sound}
+    where s.status = 'active'
 """
 
 COUNT_FIRST = """
@@ -177,8 +162,8 @@ COUNT_FIRST = """
 """
 
 INSERT = """
-    insert into {live} (tenant_id, {columns}, version, created_version)
-    select {tenant}, {staged_columns}, {version}, {version}
+    insert into {live} (tenant_id, {columns}, version, created_version, line)
+    select {tenant}, {staged_columns}, {version}, {version}, s.line
     from {staged} as s
     where s.status = 'active'
       and not exists (
@@ -201,7 +186,8 @@ KEEP_GONE = (
 )
 
 DELETE = """
-    update {live} as l set status = 'tobedeleted', version = {version}, digest = {tombstone}
+    update {live} as l
+    set status = 'tobedeleted', version = {version}, digest = {tombstone}, line = null
     from {gone} as g
     where l.tenant_id = {tenant} and l.sourced_id = g.sourced_id and l.status = 'active'
 """

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from pipeline import header, text
+from pipeline import header, lines, text
 from pipeline.ahead import ahead
 from pipeline.claims import Watch
 from pipeline.digests import digested
 from pipeline.faults import Broken, Findings
 from pipeline.frames import Checker, typed
 from pipeline.limits import Limits
+from pipeline.lines import Book
 from pipeline.opening import File, Package
+from pipeline.text import Piece
 from schemas import rules
 from schemas.rules import Finding
 
@@ -28,7 +30,7 @@ DEPTH = 4
 
 @dataclass(slots=True)
 class Reader:
-    """What was read so far: rows by file, and the lines with errors."""
+    """What was read so far: rows by file, the lines with errors, and the lines to be known."""
 
     package: Package
     watch: Watch
@@ -36,10 +38,38 @@ class Reader:
     limits: Limits
     rows: Counter[str] = field(default_factory=Counter)
     faulty: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    books: dict[str, Book] = field(default_factory=dict)
 
     def batches(self) -> Iterator[tuple[File, pl.DataFrame]]:
         """The good rows of every file, in load order."""
         return ahead(self._all(), DEPTH)
+
+    def file(self, file: File) -> Iterator[pl.DataFrame]:
+        """The good rows of one file."""
+        return ahead(self._file(file), DEPTH)
+
+    def chosen(self, file: File, numbers: pl.Series) -> Iterator[pl.DataFrame]:
+        """The good rows on these lines (ascending) of a file that was scanned."""
+        for rows in ahead(self._rows(file, chosen(file, numbers))):
+            if not self.findings.fatal:
+                yield rows
+
+    def scan(self, file: File) -> Iterator[pl.DataFrame]:
+        """`line` and `digest` of every line behind the header; nothing is parsed or checked.
+
+        Raises Broken where the file cannot be read.
+        """
+        name = file.entity.file
+        for body in bodies(file):
+            digests = lines.digests(body.data)
+            self.rows[name] += len(digests)
+            self._advance(file, body.read)
+            numbers = body.numbers(len(digests)).alias("line")
+            yield pl.DataFrame([numbers, digests])
+
+    def forget(self, file: File) -> None:
+        """A scan came to nothing: the file will be read as a whole."""
+        del self.rows[file.entity.file]
 
     def _all(self) -> Iterator[tuple[File, pl.DataFrame]]:
         for file in self.package.files:
@@ -49,7 +79,7 @@ class Reader:
     def _file(self, file: File) -> Iterator[pl.DataFrame]:
         name = file.entity.file
         try:
-            for rows in self._pieces(file):
+            for rows in self._rows(file, self._counted(file)):
                 if not self.findings.fatal:
                     yield rows
         except Broken as broken:
@@ -58,21 +88,26 @@ class Reader:
             if self.rows[name] == 0:
                 self._add(name, [Finding(rule=rules.text.NO_ROWS, file=file.source.name)])
 
-    def _pieces(self, file: File) -> Iterator[pl.DataFrame]:
+    def _counted(self, file: File) -> Iterator[Piece]:
+        """The file; its rows are counted when they have been checked."""
+        for body in bodies(file):
+            yield body
+            self.rows[file.entity.file] += body.height
+            self._advance(file, body.read)
+
+    def _rows(self, file: File, bodies: Iterator[Piece]) -> Iterator[pl.DataFrame]:
         layout = header.layout(file.entity, file.header)
-        checker = Checker(
-            file.entity, layout, file.mode, self.package.profile, self.limits.field_max
-        )
+        profile = self.package.profile
+        checker = Checker(file.entity, layout, file.mode, profile, self.limits.field_max)
         name = file.entity.file
-        for number, piece in enumerate(ahead(text.pieces(file.source))):
-            body = text.split_header(piece, file.source.name)[1] if number == 0 else piece
-            if body.data:
-                rows, faults = text.records(body, layout.names, file.source.name, self.limits)
-                self.rows[name] += rows.height + len(faults)
-                self._add(name, faults)
-                self._add(name, checker.findings(rows))
-                self._advance(file, piece.read)
-                yield digested(typed(file.entity, layout, file.mode, rows))
+        for body in bodies:
+            rows, faults = text.records(body, layout.names, file.source.name, self.limits)
+            self._add(name, faults)
+            self._add(name, checker.findings(rows))
+            good = digested(typed(file.entity, layout, file.mode, rows))
+            if book := self.books.get(name):
+                book.add(lines.of_rows(body, good))
+            yield good
 
     def _add(self, name: str, findings: Iterable[Finding]) -> None:
         for finding in findings:
@@ -84,3 +119,23 @@ class Reader:
         done, size = self.rows[file.entity.file], file.source.size
         total = done if read >= size else int(done * size / max(read, 1))
         self.watch.advance(file.entity.file, done, total)
+
+
+def bodies(file: File) -> Iterator[Piece]:
+    """The file without its header, in pieces made ahead."""
+    for number, piece in enumerate(ahead(text.pieces(file.source))):
+        body = text.split_header(piece, file.source.name)[1] if number == 0 else piece
+        if body.data:
+            yield body
+
+
+def chosen(file: File, numbers: pl.Series) -> Iterator[Piece]:
+    """These lines (ascending) of the file."""
+    for body in bodies(file):
+        if numbers.is_empty():
+            return
+        beyond = body.first + body.height
+        here = numbers.filter(numbers < beyond)
+        if len(here):
+            yield body.chosen(here)
+            numbers = numbers.filter(numbers >= beyond)

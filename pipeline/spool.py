@@ -38,16 +38,25 @@ class Shelf:
 
 
 class Spool:
-    """Rows by partition. The hash holds within this process only, which is all it is for."""
+    """Rows by partition: `part` is an expression that gives each row a number.
 
-    def __init__(self, folder: Path, schema: pl.Schema, *, key: str, partitions: int) -> None:
-        self.schema, self.key = schema, key
+    By default a hash of the key, which holds within this process only: all it is for.
+    """
+
+    def __init__(
+        self, folder: Path, schema: pl.Schema, *, part: pl.Expr | str, partitions: int
+    ) -> None:
+        number = pl.col(part).hash() if isinstance(part, str) else part
+        self.schema, self.part = schema, number % partitions
         self.shelves = [Shelf(folder / str(n), ROOM // partitions) for n in range(partitions)]
         folder.mkdir()
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take more rows."""
-        parts = rows.select(pl.col(self.key).hash() % len(self.shelves)).to_series()
+        if len(self.shelves) == 1:
+            self.shelves[0].add(rows)
+            return
+        parts = rows.select(self.part).to_series()
         for number, shelf in enumerate(self.shelves):
             shelf.add(rows.filter(parts == number))
 
@@ -55,4 +64,3 @@ class Spool:
         """The partitions, one after the other."""
         for shelf in self.shelves:
             yield pl.concat([pl.DataFrame(schema=self.schema), *shelf.read()])
-            shelf.waiting.clear()

@@ -92,6 +92,15 @@ def copied(db: Connection, statement: Composed, batches: Iterable[pl.DataFrame])
     return rows
 
 
+def drop_unchanged(db: Connection, entity: AnyEntity, tenant_id: int) -> None:
+    """Forget staged rows that are stored just so: only their text was another."""
+    statement = SQL(
+        "delete from {} as s using {} as l where l.tenant_id = %s and l.sourced_id = s.sourced_id"
+        " and l.status = s.status and l.digest = s.digest"
+    ).format(staged(entity), Identifier(entity.table))
+    db.execute(statement, [tenant_id])
+
+
 def analyze(db: Connection, entity: AnyEntity) -> None:
     """Tell the planner what was staged; autovacuum never looks at temporary tables.
 

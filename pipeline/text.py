@@ -28,11 +28,32 @@ FIELD = r'(?:"[^"\x00-\x1f\x7f]*(?:""[^"\x00-\x1f\x7f]*)*"|[^",\x00-\x1f\x7f]*)'
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Whole lines of a file; `first` is the number of the first, `read` the bytes up to its end."""
+    """Whole lines of a file; `first` is the number of the first, `read` the bytes up to its end.
+
+    `at` are the numbers of all of them, where they do not follow each other.
+    """
 
     data: bytes
     first: int
     read: int
+    at: pl.Series | None = None
+
+    @property
+    def height(self) -> int:
+        """How many lines there are."""
+        return self.data.count(b"\n") + (not self.data.endswith(b"\n"))
+
+    def numbers(self, lines: int) -> pl.Series:
+        """The line number of each of the `lines`."""
+        if self.at is not None:
+            return self.at
+        return pl.int_range(self.first, self.first + lines, eager=True, dtype=pl.Int64)
+
+    def chosen(self, numbers: pl.Series) -> "Piece":
+        """Only these lines (ascending) of whole ones that follow each other."""
+        lines = self.data.split(b"\n")
+        data = b"\n".join([lines[number - self.first] for number in numbers])
+        return Piece(data, self.first, self.read, numbers)
 
     def lines(self) -> pl.Series:
         """The lines without what ends them; a blank line is null. For Polars this is a CSV too."""
@@ -130,7 +151,7 @@ def records(
 ) -> tuple[pl.DataFrame, list[Finding]]:
     """The rows of a piece as text, with their `line`, and the findings of those left out."""
     lines = piece.lines()
-    numbers = pl.int_range(piece.first, piece.first + len(lines), eager=True, dtype=pl.Int64)
+    numbers = piece.numbers(len(lines))
     good = well_formed(lines, len(columns), limits)
     if good.all():
         return parsed(piece.data, columns, numbers), []

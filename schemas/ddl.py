@@ -27,12 +27,14 @@ BOOKKEEPING: dict[str, tuple[str, bool]] = {
     "created_version": ("bigint", True),
     "digest": ("uuid", True),
     "metadata": ("jsonb", False),
+    "line": ("integer", False),
 }
 """What every roster table has beside its columns.
 
 `version` is the district's version that changed the record last, `created_version` the one that
 made it, `digest` the digest of its values (`pipeline.digests`), `metadata` the unknown
-`metadata.*` columns of its row, as they came.
+`metadata.*` columns of its row, as they came, `line` the line of the file that gave it this version
+(null: the hub itself did).
 """
 
 

@@ -4,8 +4,11 @@ Each test that asks for `database_url` gets a clone of a migrated template, so t
 many connections and roles as the product does. Nothing here is a stand-in for anything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 import psycopg
@@ -14,12 +17,16 @@ from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 from redis import Redis as RedisClient
 
+from deploy.local.account import CannotStart
 from deploy.local.postgres import VERSIONS, Postgres
 from deploy.local.redis import Redis
+from deploy.local.server import Server
 from migrations import runner
 from schemas.settings import Settings
 
 ROOT = Path(__file__).parents[1]
+S = TypeVar("S", bound=Server)
+RUNS = 20  # at the same time
 SERVERS = ROOT / ".rosterhub" / "tests"
 # A test database may lose what it wants: durability is what tests/acceptance looks at, on its own.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -38,11 +45,32 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"PostgreSQL {config.getoption('--postgres')}, psycopg {psycopg.__version__}"
 
 
+@contextmanager
+def unused(server_in: Callable[[Path], S]) -> Iterator[S]:
+    """A server of this run's own: a suite that runs at the same time has taken another folder."""
+    for number in count(1):
+        folder = SERVERS / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        server = server_in(folder)
+        try:
+            server.start()
+        except CannotStart:
+            if number == RUNS:
+                raise
+        else:
+            break
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     version = request.config.getoption("--postgres")
-    SERVERS.mkdir(parents=True, exist_ok=True)
-    with Postgres(SERVERS / f"postgres-{version}", settings=FAST, version=version) as server:
+    with unused(
+        lambda folder: Postgres(folder / f"postgres-{version}", settings=FAST, version=version)
+    ) as server:
         yield server
 
 
@@ -77,8 +105,7 @@ def renamed(url: str, name: str) -> str:
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[Redis]:
-    SERVERS.mkdir(parents=True, exist_ok=True)
-    with Redis(SERVERS / "redis") as server:
+    with unused(lambda folder: Redis(folder / "redis")) as server:
         yield server
 
 

@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from obstore.store import LocalStore
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
@@ -41,6 +42,7 @@ Row: TypeAlias = Mapping[str, str]
 Values: TypeAlias = dict[str, Any]
 Outcome: TypeAlias = dict[str, dict[str, int]]
 STATE = ("status", "dateLastModified")
+OURS = ("tenant_id", "digest", "line")  # columns that are not of the standard
 INSTANT = "2026-04-01T00:00:00.000Z"
 
 
@@ -432,8 +434,10 @@ class District:
             claim = claims.take(db, self.tenant_id, lease=60, worker="test")
             assert claim is not None
             assert claim.id == run_id
-            work = Import(claim, db, path, folder, Watch(), events.append, limits or Limits())
-            end = work.run()
+            watch, limits = Watch(), limits or Limits()
+            end = Import(
+                claim, db, path, folder, watch, events.append, limits, self.hub.objects
+            ).run()
         modes = (
             package.mode if isinstance(package, Package) and not mode else lambda _: mode or "bulk"
         )
@@ -487,7 +491,7 @@ class District:
     def records(self, file: str) -> dict[str, Values]:
         """The live records of a file, as the book has them."""
         return {
-            row["sourced_id"]: {n: v for n, v in row.items() if n not in ("tenant_id", "digest")}
+            row["sourced_id"]: {n: v for n, v in row.items() if n not in OURS}
             for row in self.rows(BY_FILE[file].table)
         }
 
@@ -496,7 +500,7 @@ class District:
 
     def history(self, file: str) -> list[Values]:
         rows = self.rows(f"{BY_FILE[file].table}_history")
-        plain = [{n: v for n, v in r.items() if n not in ("tenant_id", "digest")} for r in rows]
+        plain = [{n: v for n, v in r.items() if n not in OURS} for r in rows]
         return sorted(plain, key=lambda row: (row["sourced_id"], row["version"]))
 
     def as_of(self, file: str, version: int) -> dict[str, Values]:
@@ -606,6 +610,10 @@ class Hub:
     admin: psycopg.Connection[Any]
     folder: Path
     numbers: Iterator[int] = field(default_factory=count)
+
+    @property
+    def objects(self) -> LocalStore:
+        return LocalStore(self.folder / "objects", mkdir=True)
 
     def district(self) -> District:
         name = f"district-{uuid4().hex}"

@@ -1,0 +1,59 @@
+"""What the rows of a first load point at, looked up beside the database.
+
+A first load stands alone: whatever a record refers to is in the same package. So the sourcedIds
+that were read so far are remembered, and the references of the next rows are looked up among them,
+in the process that has them at hand anyway; the merging server process, which everybody waits for, is
+spared the joins. Only a yes counts: where a reference does not hold, the rules look at the staged
+rows and say which and why (`pipeline.references`).
+"""
+
+from collections import defaultdict
+
+import polars as pl
+
+from schemas.columns import Key, Ref, Refs
+from schemas.roster import BY_FILE, ROSTERING, AnyEntity
+
+KEY = "sourced_id"
+POINTED_AT = frozenset(column.to for entity in ROSTERING for column in entity.references())
+
+
+class Targets:
+    """The active records of a first load that others may point at."""
+
+    def __init__(self) -> None:
+        self.keys: defaultdict[str, list[pl.Series]] = defaultdict(list)
+        self.later: defaultdict[str, list[tuple[str, pl.Series]]] = defaultdict(list)
+
+    def add(self, entity: AnyEntity, rows: pl.DataFrame) -> bool:
+        """Remember typed rows; answer whether what they point at in earlier files is there."""
+        active = rows.filter(pl.col("status") == "active")
+        if entity.file in POINTED_AT:
+            self.keys[entity.file].append(active[KEY])
+        return all(self._holds(entity, column, active) for column in entity.references())
+
+    def settle(self, entity: AnyEntity) -> bool:
+        """Whether what the rows of a file point at in the file itself is there."""
+        return all(self._known(to, cells) for to, cells in self.later.pop(entity.file, []))
+
+    def _holds(self, entity: AnyEntity, column: Key | Ref | Refs, rows: pl.DataFrame) -> bool:
+        if not BY_FILE[column.to].kept:
+            return True
+        cells = named(column, rows)
+        if column.to == entity.file:
+            self.later[entity.file].append((column.to, cells))
+            return True
+        return self._known(column.to, cells)
+
+    def _known(self, file: str, cells: pl.Series) -> bool:
+        known = pl.concat([pl.Series(KEY, dtype=pl.String), *self.keys[file]])
+        self.keys[file] = [known]
+        return cells.is_empty() or cells.is_in(known.implode()).all()
+
+
+def named(column: Key | Ref | Refs, rows: pl.DataFrame) -> pl.Series:
+    """The sourcedIds that a column names, each once."""
+    cells = rows.get_column(column.name).drop_nulls().unique()
+    if isinstance(column, Refs):  # an array literal: {"a","b"}
+        return cells.str.strip_chars('{}"').str.split('","').explode().unique()
+    return cells
