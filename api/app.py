@@ -7,22 +7,44 @@ import falcon.asgi
 from falcon.asgi import Request, Response
 
 from api import errors
+from api.admin_keys import AdminKey, AdminKeys
 from api.answers import Answers
 from api.bell import Bell
 from api.caller import Door, Guarded
 from api.database import Database
+from api.diffs import Csv as DiffCsv
+from api.diffs import Diff
+from api.diffs import Ndjson as DiffNdjson
 from api.districts import District, Districts
-from api.findings import Findings
+from api.findings import Findings, Groups, Summary
+from api.findings_downloads import Csv, Ndjson, Rows
 from api.health import Health, Live, Ready
 from api.imports import Import, Imports
 from api.keys import Key, Keys
+from api.managing import Cancel, Retry
+from api.mapping_tables import Table, Tables
+from api.mappings import (
+    EntityMapping,
+    Mappings,
+    OneTemplate,
+    Restore,
+    StandardMapping,
+    Templates,
+    Version,
+    Versions,
+)
 from api.metrics import Metrics, Requests
+from api.policy import DistrictPolicy
+from api.previews import PATIENCE, Preview, Previews
 from api.progress import Events
 from api.redis import Redis
 from api.rosters import ROOT, Collection, Reader, Single
 from api.segments import Segments
 from api.streams import Streams
+from api.telling import Tell, teller
+from api.timeline import Timeline
 from api.uploads import Intake, Objects
+from api.versions import Release, RosterVersion, RosterVersions, Undo
 from schemas.roster import PARTS, ROSTERING
 from schemas.secrets import Vault
 from schemas.settings import Settings
@@ -79,6 +101,9 @@ def create_gateway(
         operating(database, redis, requests)
         | administering(settings, vault, database, bell)
         | importing(database, Intake(objects, settings.upload_max), bell, streams)
+        | mapping(settings, database, bell)
+        | managing(settings, database, bell, teller(redis))
+        | remembering(database, bell)
         | reading(settings, database)
     )
     for path, resource in routes.items():
@@ -103,6 +128,8 @@ def administering(settings: Settings, vault: Vault, database: Database, bell: Be
         "/api/v1/districts/{district_id}": District(database, bell),
         "/api/v1/keys": Keys(database, vault, settings.json_max),
         "/api/v1/keys/{key_id}": Key(database),
+        "/api/v1/admin-keys": AdminKeys(database),
+        "/api/v1/admin-keys/{key_id}": AdminKey(database),
     }
 
 
@@ -112,7 +139,56 @@ def importing(database: Database, intake: Intake, bell: Bell, streams: Streams) 
         "/api/v1/imports": Imports(database, intake, bell),
         "/api/v1/imports/{run_id}": Import(database),
         "/api/v1/imports/{run_id}/findings": Findings(database),
+        "/api/v1/imports/{run_id}/findings/groups": Groups(database),
+        "/api/v1/imports/{run_id}/findings/rows": Rows(database),
+        "/api/v1/imports/{run_id}/findings/summary": Summary(database),
+        "/api/v1/imports/{run_id}/findings.csv": Csv(database),
+        "/api/v1/imports/{run_id}/findings.ndjson": Ndjson(database),
         "/api/v1/imports/{run_id}/events": Events(database, streams),
+    }
+
+
+def managing(settings: Settings, database: Database, bell: Bell, tell: Tell) -> Routes:
+    """What people decide about imports, before and after."""
+    return {
+        "/api/v1/policy": DistrictPolicy(database, settings.json_max),
+        "/api/v1/imports/{run_id}/cancel": Cancel(database, tell),
+        "/api/v1/imports/{run_id}/retry": Retry(database, bell),
+    }
+
+
+def mapping(settings: Settings, database: Database, bell: Bell) -> Routes:
+    """How a district's own columns become those of OneRoster."""
+    root, waiting = "/api/v1/mappings", (bell, settings.json_max, PATIENCE)
+    one = EntityMapping(database, settings.json_max)
+    return {
+        root: Mappings(database),
+        f"{root}/templates": Templates(),
+        f"{root}/templates/{{template}}": OneTemplate(),
+        f"{root}/lookups": Tables(database),
+        f"{root}/lookups/{{name}}": Table(database, settings.json_max),
+        f"{root}/previews/{{preview_id}}": Preview(database, *waiting),
+        f"{root}/{{entity}}": one,
+        f"{root}/{{entity}}/versions": Versions(database),
+        f"{root}/{{entity}}/versions/{{version}}": Version(database),
+        f"{root}/{{entity}}/versions/{{version}}/restore": Restore(database),
+        f"{root}/{{entity}}/preview": Previews(database, *waiting),
+        "/ims/oneroster/v1p2/mappings/{entity_type}": StandardMapping(one),
+    }
+
+
+def remembering(database: Database, bell: Bell) -> Routes:
+    """What every import did, and the way back."""
+    version = "/api/v1/versions/{version}"
+    return {
+        "/api/v1/versions": RosterVersions(database),
+        version: RosterVersion(database),
+        f"{version}/undo": Undo(database, bell),
+        f"{version}/release": Release(database),
+        f"{version}/diff": Diff(database),
+        f"{version}/diff.csv": DiffCsv(database),
+        f"{version}/diff.ndjson": DiffNdjson(database),
+        "/api/v1/records/{entity}/{sourced_id}/timeline": Timeline(database),
     }
 
 

@@ -43,12 +43,17 @@ async def read_json(req: Request, model: type[Model], limit: int) -> Model:
     try:
         return model.model_validate(parsed(await read(req, limit)))
     except ValidationError as error:
-        faults = [
-            {"field": ".".join(map(str, fault["loc"])), "detail": fault["msg"]}
-            for fault in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        names = ", ".join(fault["field"] or "body" for fault in faults)
-        raise Rejected(f"Not acceptable: {names}.", errors=faults) from error
+        raise refusal(error) from error
+
+
+def refusal(error: ValidationError) -> Rejected:
+    """What does not fit, by field; never the value."""
+    faults = [
+        {"field": ".".join(map(str, fault["loc"])), "detail": fault["msg"]}
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    names = ", ".join(fault["field"] or "body" for fault in faults)
+    return Rejected(f"Not acceptable: {names}.", errors=faults)
 
 
 async def read(req: Request, limit: int) -> bytes:

@@ -20,15 +20,14 @@ from api.caller import Caller, Needs, caller_of
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Database
 from api.form import send
+from api.history import FILES, kept, wanted
 from api.runs import PATH, SQL, Row, as_json, one, parsed_id, path_of
 from api.uploads import CSV, Intake, Received, media_type
 from api.words import among, not_among
 from schemas.errors import BadRequest, Rejected, RosterHubError
 from schemas.jobs import ImportRoster
-from schemas.roster import ROSTERING
 from schemas.runs import SINGLE_MODES
 
-FILES = tuple(entity.file for entity in ROSTERING)
 KEY_MAX = 255
 
 
@@ -57,15 +56,13 @@ class Imports:
         self._bell = bell
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """The imports of the district, newest first."""
+        """The history of the district, newest first."""
         limit = limit_of(req)
         before, run_id = newest_before(req.get_param("cursor"))
         tenant_id = caller_of(req).tenant
+        place = {"tenant_id": tenant_id, "before": before, "id": run_id, "limit": limit + 1}
         async with self._database.tenant(tenant_id, snapshot=True) as connection:
-            cursor = await connection.execute(
-                SQL["page"],
-                {"tenant_id": tenant_id, "before": before, "id": run_id, "limit": limit + 1},
-            )
+            cursor = await connection.execute(SQL["page"], place | wanted(req))
             rows = await cursor.fetchall()
         last = rows[limit - 1] if len(rows) > limit else None
         key = None if last is None else [last["created_at"].isoformat(), str(last["id"])]
@@ -73,7 +70,7 @@ class Imports:
             resp,
             {
                 "items": [as_json(row) for row in rows[:limit]],
-                "next": next_url(PATH, key, {"limit": req.get_param("limit")}),
+                "next": next_url(PATH, key, kept(req)),
             },
         )
 

@@ -61,21 +61,32 @@ def as_json(row: Row) -> Json:
         "created_at": row["created_at"],
         "started_at": row["started_at"],
         "finished_at": row["finished_at"],
+        "created_by": row["created_by"],
+        "cancelled_by": row["cancelled_by"],
+        "retry_of": row["retry_of"],
         "version": row["version"],
         "files": row["progress"],
         **pace(row),
         "counts": row["counts"],
         "findings": row["findings"],
         "failure": failure and {"code": failure["code"], "message": languages(failure)},
-        "upload": {
-            "bytes": row["bytes"],
-            "sha256": row["sha256"].hex(),
-            "name": row["name"],
-        },
+        "upload": upload(row),
         "links": {
             "findings": f"{path_of(row)}/findings",
             "events": f"{path_of(row)}/events",
         },
+    }
+
+
+def upload(row: Row) -> Json | None:
+    """What was sent; it is imported again only until it is deleted."""
+    if row["upload_id"] is None:
+        return None
+    return {
+        "bytes": row["bytes"],
+        "sha256": row["sha256"].hex(),
+        "name": row["name"],
+        "deleted_at": row["deleted_at"],
     }
 
 

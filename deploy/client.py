@@ -105,6 +105,14 @@ class Client:
         """Create a resource."""
         return self._json("POST", path, json=body)
 
+    def put(self, path: str, body: Json) -> Json:
+        """Put a resource in the place of what is there."""
+        return self._json("PUT", path, json=body)
+
+    def patch(self, path: str, body: Json) -> Json:
+        """Change a part of a resource."""
+        return self._json("PATCH", path, json=body)
+
     def delete(self, path: str) -> None:
         """Delete a resource."""
         self._ask("DELETE", path).close()
@@ -117,6 +125,14 @@ class Client:
             if not page["next"]:
                 return
             page = self._json("GET", page["next"])
+
+    def download(self, path: str, into: BinaryIO, /, **query: object) -> None:
+        """Read a file of the hub into an open one; raises where it does not come whole."""
+        with self._ask("GET", path, params=query, stream=True) as answer:
+            try:
+                into.writelines(answer.iter_content(PIECE))
+            except requests.RequestException as error:
+                raise self._unreachable(error) from error
 
     def upload(self, file: Path, query: Mapping[str, str], once: str, sent: Sent) -> Json:
         """Stream a package or a CSV to the hub; the answer is its run.
@@ -213,5 +229,12 @@ def reason_of(answer: requests.Response) -> str:
 
 def look_at(path: str) -> str:
     """The command whose `list` shows what exists there."""
-    groups = {"keys": "rosterhub keys", "districts": "rosterhub districts"}
+    groups = {
+        "keys": "rosterhub keys",
+        "admin-keys": "rosterhub keys",
+        "policy": "rosterhub policy",
+        "districts": "rosterhub districts",
+        "mappings": "rosterhub mappings",
+        "versions": "rosterhub versions",
+    }
     return next((group for name, group in groups.items() if f"/{name}" in path), "rosterhub runs")

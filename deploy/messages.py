@@ -185,6 +185,30 @@ RUN_FAILED = Problem(
     Text("The run ended as {state}: {reason}", "取り込みは {state} で終わりました: {reason}"),
     "rosterhub runs show {run}",
 )
+NOT_JSON = Problem(
+    "not_json",
+    USAGE,
+    Text("{file} does not hold one JSON object.", "{file} は JSON オブジェクトではありません。"),
+    "rosterhub mappings show users --json",
+)
+PREVIEW_LATE = Problem(
+    "preview_late",
+    FAILED,
+    Text(
+        "No worker has made the preview yet.",
+        "プレビューを作るワーカーからの応答がまだありません。",
+    ),
+    "rosterhub mappings preview --help",
+)
+NOT_A_DECISION = Problem(
+    "not_a_decision",
+    USAGE,
+    Text(
+        "{given} is not KEY=VALUE with a key of the policy.",
+        "{given} は、方針の項目を使った 項目=値 の形ではありません。",
+    ),
+    "rosterhub policy show",
+)
 NOT_CONFIRMED = Problem(
     "not_confirmed",
     USAGE,
@@ -197,11 +221,44 @@ BAD_SAMPLE = Problem(
     Text("There is no such district: {reason}.", "そのような見本は作れません: {reason}。"),
     "rosterhub sample --help",
 )
+CHECK_FOUND = Problem(
+    "check_found",
+    FINDINGS,
+    Text(
+        "A hub would reject this: {errors} findings to correct.",
+        "このままでは取り込めません。直す所が {errors} 件あります。",
+    ),
+    "rosterhub check {files} --json",
+)
+MIXED_FILES = Problem(
+    "mixed_files",
+    USAGE,
+    Text(
+        "Name one package (.zip), one folder with CSV files, or CSV files, each name once.",
+        "ZIP 1 個、CSV の入ったフォルダー 1 個、または CSV(同じ名前は 1 つ)を指定してください。",
+    ),
+    "rosterhub check --help",
+)
 CANNOT_WRITE = Problem(
     "cannot_write",
     FAILED,
     Text("{file} cannot be written: {reason}", "{file} に書き込めません: {reason}"),
     "rosterhub sample -o sample.zip",
+)
+CANNOT_SAVE = Problem(
+    "cannot_save",
+    FAILED,
+    Text("{file} cannot be written: {reason}", "{file} に書き込めません: {reason}"),
+    "rosterhub runs findings {run} --csv findings.csv",
+)
+ROWS_OF_WHICH_FILE = Problem(
+    "rows_of_which_file",
+    USAGE,
+    Text(
+        "--rows gives the rows of one file: name it with --file.",
+        "--rows は 1 つのファイルの行を書き出します。--file で指定してください。",
+    ),
+    "rosterhub runs findings {run} --file users.csv --rows users.csv",
 )
 ALREADY_RUNNING = Problem(
     "already_running",
@@ -282,6 +339,11 @@ SEVERITIES: Mapping[str, Text] = {
 }
 FINDINGS_FOUND = Text("Findings: {list}", "検出: {list}")
 NO_FINDINGS = Text("No findings.", "検出はありません。")
+CHECK_OPEN = Text(
+    "Not looked up, for the package does not hold all of them: references into {list}.",
+    "パッケージに全件がないため、次への参照は調べていません: {list}。",
+)
+CHECK_SIZE = Text("Profile {profile}, {rows} rows.", "プロファイル {profile}、{rows} 行。")
 MORE_FINDINGS = Text("… and {more} more", "… ほか {more} 件")
 VERSION_PUBLISHED = Text("Applied as version {version}.", "版 {version} として反映しました。")
 COUNTS: Mapping[str, Text] = {
@@ -292,11 +354,13 @@ COUNTS: Mapping[str, Text] = {
     "rejected": Text("rejected", "却下"),
     "touched": Text("touched", "関連変更"),
 }
+CHANGES: Mapping[str, Text] = {name: COUNTS[name] for name in ("created", "updated", "deleted")}
 HEADINGS: Mapping[str, Text] = {
     "file": Text("file", "ファイル"),
     "line": Text("line", "行"),
     "column": Text("column", "項目"),
     "message": Text("message", "内容"),
+    "resolves": Text("resolves", "解消"),
     "severity": Text("severity", "重さ"),
     "rule": Text("rule", "規則"),
     "id": Text("id", "ID"),
@@ -306,12 +370,33 @@ HEADINGS: Mapping[str, Text] = {
     "state": Text("state", "状態"),
     "stage": Text("stage", "段階"),
     "version": Text("version", "版"),
+    "entity": Text("entity", "種類"),
+    "entries": Text("entries", "件数"),
+    "mapping": Text("made of", "作り方"),
+    "source": Text("source", "元の列"),
+    "restored_from": Text("restored", "復元元"),
+    "updated_at": Text("changed", "更新"),
     "scopes": Text("scopes", "権限"),
     "expires_at": Text("expires", "期限"),
     "created_at": Text("created", "作成"),
     "revoked_at": Text("revoked", "失効"),
     "last_used_at": Text("last used", "最終利用"),
     "rows": Text("rows", "行数"),
+    "created_by": Text("by", "実行者"),
+    "upload": Text("file", "送信ファイル"),
+    "decision": Text("decision", "項目"),
+    "value": Text("value", "値"),
+    "default": Text("default", "既定値"),
+    "published_at": Text("published", "公開"),
+    "changes": Text("changes", "変更"),
+    "undoes": Text("undoes", "取り消した版"),
+    "undone_by": Text("undone by", "取り消し"),
+    "released_at": Text("released", "解除"),
+    "sourced_id": Text("sourcedId", "識別子"),
+    "change": Text("change", "変更"),
+    "field": Text("field", "項目"),
+    "before": Text("before", "前"),
+    "after": Text("after", "後"),
     "migration": Text("migration", "移行"),
     "applied": Text("applied", "適用"),
 }
@@ -324,6 +409,32 @@ ADMIN_HAS_NO_SCOPE = Text(
     "An administrator's key has no scopes: leave out --scope.",
     "管理者の鍵に権限は指定できません。--scope を外してください。",
 )
+RUN_CANCELLED = Text(
+    "Run {run} is cancelled. Nothing was changed.",
+    "取り込み {run} を中止しました。データは変わっていません。",
+)
+MAPPING_SAVED = Text(
+    "The mapping of {entity} is saved as version {version}; the next import uses it.",
+    "{entity} の対応付けを版 {version} として保存しました。次の取り込みから使います。",
+)
+MAPPING_RESET = Text("{entity} is back to the default.", "{entity} の対応付けを既定に戻しました。")
+TABLE_SAVED = Text(
+    "The table {name} has {entries} entries.", "参照表 {name} は {entries} 件になりました。"
+)
+READ_AS_CP932 = Text(
+    "{file} is not UTF-8; it was read as Shift_JIS (CP932) for this preview.",
+    "{file} は UTF-8 ではないため、このプレビューでは Shift_JIS(CP932)として読みました。",
+)
+POLICY_CHANGED = Text("The policy is changed.", "方針を変更しました。")
+UNDONE_BY = Text("Undone by version {version}.", "版 {version} で取り消されています。")
+RELEASED = Text(
+    "What version {version} did may be imported again.",
+    "版 {version} の変更を、再び取り込めるようにしました。",
+)
+VALUES_HIDDEN = Text(
+    "Values are hidden; show them with --show-values.",
+    "値は隠しています。表示するには --show-values を付けてください。",
+)
 REVOKED = Text("Key {id} is revoked.", "鍵 {id} を失効させました。")
 DISTRICT_CREATED = Text("District {id} is created.", "地区 {id} を作成しました。")
 DISTRICT_DELETED = Text(
@@ -333,6 +444,7 @@ DISTRICT_DELETED = Text(
 CONFIRM_DELETE = Text(
     "Delete district {id} with all its data?", "地区 {id} を全データとともに削除しますか?"
 )
+FINDINGS_WRITTEN = Text("Written: {file}", "書き出しました: {file}")
 SAMPLE_WRITTEN = Text("Written: {file} ({bytes} bytes)", "書き出しました: {file}({bytes} バイト)")
 MIGRATED = Text("Applied: {list}", "適用しました: {list}")
 NOTHING_TO_MIGRATE = Text("The database is up to date.", "データベースは最新です。")

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from pipeline.faults import Broken
 from pipeline.inflate import DAMAGED, inflated
@@ -24,7 +24,7 @@ from schemas.rules import Finding
 MANIFEST = "manifest.csv"
 NAMES = frozenset({MANIFEST, *(f"{file}.csv" for file in BY_FILE)})
 PACKAGE = "package"
-ENCRYPTED_BIT = 0x1
+ENCRYPTED_BITS = 0x1 | 0x40 | 0x2000  # the data, the data strongly, the directory
 RATIO_FLOOR = 1024 * 1024
 LOCAL_HEADER = 30
 DIRECTORY_ENTRY = 4096  # bytes, many times what an entry takes
@@ -33,13 +33,14 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One CSV to read: its name, and how many bytes it claims to have."""
+    """One CSV to read: its name, how many bytes it claims to have, and how it is encoded."""
 
     name: str
     size: int
     path: Path
     zipped: bool
     limits: Limits
+    encoding: Literal["utf-8", "cp932"] = "utf-8"
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, in pieces; raises Broken where they are not what the zip says."""
@@ -77,23 +78,23 @@ class Thrifty(io.FileIO):
         return super().read(size)
 
 
-def entries_of(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
-    """The directory of a zip."""
+def entries_of(path: Path, limits: Limits) -> tuple[list[zipfile.ZipInfo], int]:
+    """The directory of a zip, and where it begins."""
     with Thrifty(path) as file:
         file.ceiling = limits.zip_entries * DIRECTORY_ENTRY
         with zipfile.ZipFile(file) as archive:
-            return archive.infolist()
+            return archive.infolist(), archive.start_dir
 
 
 def package(path: Path, limits: Limits) -> tuple[dict[str, Source], list[Finding]]:
     """The CSV files of a zip by name, and what is wrong with its directory."""
     try:
-        entries = entries_of(path, limits)
+        entries, end = entries_of(path, limits)
     except Endless:
         return {}, [too_large(PACKAGE, f"{limits.zip_entries} files")]
     except (*DAMAGED, OSError):
         return {}, [Finding(rule=rules.package.NOT_A_ZIP, file=PACKAGE)]
-    findings = [*directory(entries, limits, path.stat().st_size)]
+    findings = [*directory(entries, limits, end)]
     sources = {
         entry.filename: Source(entry.filename, entry.file_size, path, zipped=True, limits=limits)
         for entry in entries
@@ -101,8 +102,8 @@ def package(path: Path, limits: Limits) -> tuple[dict[str, Source], list[Finding
     return sources, findings
 
 
-def directory(entries: list[zipfile.ZipInfo], limits: Limits, size: int) -> Iterator[Finding]:
-    """What the directory of the zip already gives away."""
+def directory(entries: list[zipfile.ZipInfo], limits: Limits, end: int) -> Iterator[Finding]:
+    """What the directory of the zip already gives away; it begins at `end`."""
     if len(entries) > limits.zip_entries:
         yield too_large(PACKAGE, f"{limits.zip_entries} files")
         return
@@ -111,7 +112,7 @@ def directory(entries: list[zipfile.ZipInfo], limits: Limits, size: int) -> Iter
     for name, count in Counter(entry.orig_filename for entry in entries).items():
         if count > 1:
             yield Finding(rule=rules.package.DUPLICATE_ENTRY, file=printable(name))
-    for entry in overlapping(entries, size):
+    for entry in overlapping(entries, end):
         yield Finding(rule=rules.package.OVERLAP, file=printable(entry.orig_filename))
     if sum(entry.file_size for entry in entries) > limits.zip_max:
         yield too_large(PACKAGE, f"{limits.zip_max} bytes")
@@ -123,26 +124,26 @@ def directory(entries: list[zipfile.ZipInfo], limits: Limits, size: int) -> Iter
 
 def inspected(entry: zipfile.ZipInfo) -> Iterator[Finding]:
     """What is wrong with one entry: its name, its kind, how it is packed."""
-    # orig_filename is the name as stored; filename ends at a NUL.
-    if entry.orig_filename not in NAMES:
+    # orig_filename is the name as stored; filename ends at a NUL, or comes from an extra field.
+    if entry.orig_filename not in NAMES or entry.filename != entry.orig_filename:
         name = printable(entry.orig_filename)
         yield Finding(rule=rules.package.ENTRY_NAME, file=PACKAGE, value=name)
     mode = entry.external_attr >> 16
     if entry.orig_filename.endswith("/") or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
         yield Finding(rule=rules.package.NOT_A_FILE, file=printable(entry.orig_filename))
-    if entry.flag_bits & ENCRYPTED_BIT:
+    if entry.flag_bits & ENCRYPTED_BITS:
         yield Finding(rule=rules.package.ENCRYPTED, file=printable(entry.orig_filename))
     if entry.compress_type not in METHODS:
         yield Finding(rule=rules.package.COMPRESSION, file=printable(entry.orig_filename))
 
 
-def overlapping(entries: list[zipfile.ZipInfo], size: int) -> Iterator[zipfile.ZipInfo]:
-    """Entries that begin inside the one before them, or reach beyond the file."""
+def overlapping(entries: list[zipfile.ZipInfo], end: int) -> Iterator[zipfile.ZipInfo]:
+    """Entries that begin inside the one before them, or reach into the directory."""
     ends = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         begins = entry.header_offset
         name = len(entry.orig_filename.encode())
-        if begins < ends or begins + LOCAL_HEADER + name + entry.compress_size > size:
+        if begins < ends or begins + LOCAL_HEADER + name + entry.compress_size > end:
             yield entry
         ends = max(ends, begins + LOCAL_HEADER + name + entry.compress_size)
 

@@ -63,6 +63,7 @@ class Changes:
         for file, book in self.reader.books.items():
             found = self.reader.findings.all
             told = {each.line for each in found if each.file == f"{file}.csv" and each.line}
+            told |= self.reader.mended[file]
             self.lines.save(file, self.contexts[file], book, told)
 
     def book(self, file: File, *, parts: int = 0) -> None:

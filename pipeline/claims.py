@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -25,7 +25,13 @@ from schemas.runs import Mode, Progress, Stage
 from schemas.statements import load
 
 SQL = load("pipeline", "runs.sql")
+LOOK = 1.0  # seconds between two looks at whether the claim stands
+
 log = structlog.get_logger()
+
+
+Kind: TypeAlias = Literal["import", "undo"]
+"""What a run does to its district. Every kind is a writer: one at a time, in the order made."""
 
 
 class Fenced(Exception):
@@ -38,24 +44,36 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A run that is ours under this fence."""
+    """A run that is ours under this fence.
+
+    `undoes` is the version that an undo takes back. An import has an upload, and `entity` and
+    `mode` where that is a single CSV.
+    """
 
     tenant_id: int
     id: UUID
     attempt: int
     fence: int
-    entity: str | None
-    mode: Mode | None
-    upload_id: UUID
+    kind: Kind = "import"
+    entity: str | None = None
+    mode: Mode | None = None
+    upload_id: UUID | None = None
+    undoes: int | None = None
 
     @property
     def key(self) -> dict[str, Any]:
-        """What names the run and the claim in a statement."""
-        return {"tenant_id": self.tenant_id, "id": self.id, "fence": self.fence}
+        """What names the run, the claim and the version it makes in a statement."""
+        return {
+            "tenant_id": self.tenant_id,
+            "id": self.id,
+            "fence": self.fence,
+            "kind": self.kind,
+            "undoes": self.undoes,
+        }
 
 
 def take(db: Connection, tenant_id: int, *, lease: float, worker: str) -> Claim | None:
-    """Claim the district's next import; None where there is none, or another worker was faster."""
+    """Claim the district's next run; None where there is none, or another worker was faster."""
     try:
         with tenant(db, tenant_id):
             db.execute("set local lock_timeout = '1s'")
@@ -66,8 +84,7 @@ def take(db: Connection, tenant_id: int, *, lease: float, worker: str) -> Claim 
         return None
     if row is None:
         return None
-    run_id, attempts, fence, entity, mode, upload_id = row
-    return Claim(tenant_id, run_id, attempts, fence, entity, mode, upload_id)
+    return Claim(tenant_id, *row)
 
 
 @contextmanager
@@ -109,12 +126,26 @@ class Watch:
 
 @contextmanager
 def heartbeat(
-    url: str, claim: Claim, *, lease: float, timeout: float, stopping: threading.Event
+    url: str,
+    claim: Claim,
+    *,
+    lease: float,
+    timeout: float,
+    stopping: threading.Event,
+    work: Connection | None = None,
 ) -> Iterator[Watch]:
-    """Renew the lease every third of it while the work lasts."""
+    """Renew the lease every third of it while the work lasts.
+
+    `work` is the connection that works on the run: what it executes when the claim is lost, because
+    somebody has cancelled the run or taken it over, is interrupted.
+    """
     watch = Watch(stopping=stopping)
     beat = threading.Thread(
-        target=_renew, args=(url, claim, watch, lease, timeout), name="heartbeat", daemon=True
+        target=_renew,
+        args=(url, claim, watch),
+        kwargs={"lease": lease, "timeout": timeout, "work": work},
+        name="heartbeat",
+        daemon=True,
     )
     beat.start()
     try:
@@ -124,19 +155,48 @@ def heartbeat(
         beat.join()
 
 
-def _renew(url: str, claim: Claim, watch: Watch, lease: float, timeout: float) -> None:
+def _renew(
+    url: str,
+    claim: Claim,
+    watch: Watch,
+    *,
+    lease: float,
+    timeout: float,
+    work: Connection | None,
+) -> None:
     deadline = time.monotonic() + timeout
-    while not watch.over.wait(lease / 3):
+    renewal = time.monotonic() + lease / 3
+    while not watch.over.wait(min(LOOK, lease / 3)):
         if time.monotonic() > deadline:
-            # Neither Polars nor a query can be interrupted from here; the supervisor replaces us.
-            log.error("import_timed_out", run_id=str(claim.id), seconds=timeout)
+            # Polars cannot be interrupted from here; the supervisor replaces us.
+            log.error("run_timed_out", run_id=str(claim.id), seconds=timeout)
             os.kill(os.getpid(), signal.SIGKILL)
         try:
-            if not renewed(url, claim, watch, lease):
-                watch.lost.set()
+            if time.monotonic() < renewal:
+                ours = stands(url, claim)
+            else:
+                ours = renewed(url, claim, watch, lease)
+                renewal = time.monotonic() + lease / 3
+            if not ours:
+                _let_go(watch, work)
                 return
         except psycopg.Error as error:
             log.warning("lease_not_renewed", run_id=str(claim.id), error=type(error).__name__)
+
+
+def _let_go(watch: Watch, work: Connection | None) -> None:
+    """The claim is gone: what is still being done would be taken back."""
+    if watch.over.is_set():
+        return  # it was the work itself that ended the run
+    watch.lost.set()
+    if work is not None:
+        work.cancel_safe()
+
+
+def stands(url: str, claim: Claim) -> bool:
+    """Whether the run is still ours; between two heartbeats, for a run can be cancelled."""
+    with connect(url, name="rosterhub heartbeat") as db, tenant(db, claim.tenant_id):
+        return db.execute(SQL["stands"], claim.key).fetchone() is not None
 
 
 def renewed(url: str, claim: Claim, watch: Watch, lease: float) -> bool:

@@ -1,12 +1,26 @@
-"""Findings while they are made: a file that cannot be read on, and the pile they are kept on."""
+"""Findings while they are made: a file that cannot be read on, and the pile they are kept on.
 
-from collections import Counter
+The pile also knows what the errors take away: rows that will not be there, by line and by
+sourcedId, and files that cannot be read. So it can be told later which findings only follow.
+"""
+
+import re
+import threading
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
+
+import polars as pl
 
 from schemas import rules
+from schemas.columns import Ref
+from schemas.roster import BY_FILE, AnyEntity
 from schemas.rules import Finding
 
 VALUE = 200
+OF_FILES = re.compile(r"file\.(\w+)")
+NO_KEY = frozenset({"value.guid", "value.required"})
+"""About the sourcedId: rules after which nobody knows whose row it is."""
 
 
 class Broken(Exception):
@@ -22,35 +36,138 @@ class TooMany(Exception):
 
 
 class Findings:
-    """What was found so far, at most `limit` of it."""
+    """What was found so far, at most `limit` of it, not counted what follows from something else.
+
+    Findings are numbered from 1. `followers` counts what follows from each number, kept or not;
+    `lines` and `keys` are the rows with an error, by file, each with the number of the first;
+    `keyless` the files with errors in rows whose sourcedId nobody can tell; `unreadable` the files
+    that were not read to the end; `rows` what is known of rows with an error.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.all: list[Finding] = []
         self.counts: Counter[str] = Counter()
+        self.followers: Counter[int] = Counter()
+        self.lines: defaultdict[str, dict[int, int]] = defaultdict(dict)
+        self.keys: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        self.keyless: set[str] = set()
+        self.unreadable: dict[str, int] = {}
+        self.rows: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
+        self._places: dict[tuple[str, str, str], int] = {}
+        self._lock = threading.Lock()  # the reader is ahead of who checks
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Keep the findings; raises TooMany past the limit."""
         for finding in findings:
+            self.take(finding)
+
+    def take(self, finding: Finding) -> int:
+        """Keep a finding; answer its number. Raises TooMany past the limit."""
+        with self._lock:
+            if finding.caused_by is not None:
+                return self._follow(finding, finding.caused_by)
             if self.counts.total() >= self.limit:
+                facts = {"limit": self.limit}
                 self._keep(
-                    Finding(
-                        rule=rules.text.TOO_MANY_FINDINGS,
-                        file=finding.file,
-                        facts={"limit": self.limit},
-                    )
+                    Finding(rule=rules.text.TOO_MANY_FINDINGS, file=finding.file, facts=facts)
                 )
                 raise TooMany
-            self._keep(finding)
+            return self._keep(finding)
 
-    def _keep(self, finding: Finding) -> None:
+    def broke(self, finding: Finding) -> None:
+        """Keep the finding after which its file was not read on."""
+        number = self.take(finding)
+        self.unreadable.setdefault(finding.file.removesuffix(".csv"), number)
+
+    def opened(self, files: Iterable[str]) -> None:
+        """These files can be read. Others about which there is an error were meant to be there."""
+        readable = {*files}
+        for number, finding in enumerate(self.all, start=1):
+            named = OF_FILES.fullmatch(finding.column or "")
+            file = named.group(1) if named else finding.file.removesuffix(".csv")
+            if finding.rule.severity == "error" and file in BY_FILE and file not in readable:
+                self.unreadable.setdefault(file, number)
+
+    def more(self, cause: int, followers: int) -> None:
+        """So many more follow from a finding than are kept."""
+        self.followers[cause] += followers
+
+    def about(self, file: str, sourced_id: str, column: str) -> int | None:
+        """The first finding about a cell, by the name of its file and its column in the header."""
+        return self._places.get((f"{file}.csv", sourced_id, column))
+
+    def sift(self, entity: AnyEntity, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows without error; of the others only what they point at is kept."""
+        lines = self.lines.get(entity.file)
+        if not lines:
+            return rows
+        faulty = rows["line"].is_in(pl.Series(list(lines), dtype=pl.Int64).implode())
+        if not faulty.any():
+            return rows
+        left = rows.filter(faulty)
+        numbers = pl.Series("finding", [lines[line] for line in left["line"]], dtype=pl.Int64)
+        pointing = [
+            pl.col(c.name) if c.name in rows.columns else pl.lit(None, pl.String).alias(c.name)
+            for c in pointers(entity)
+        ]
+        self.rows[entity.file].append(left.select(numbers, *pointing))
+        return rows.filter(~faulty)
+
+    def _follow(self, finding: Finding, cause: int) -> int:
+        self.followers[cause] += 1
+        if finding.rule.severity == "error":
+            self._raise(cause)
+        if len(self.all) - self.counts.total() >= self.limit:
+            return cause
+        self.all.append(finding)
+        self._takes_away(finding, len(self.all))
+        return len(self.all)
+
+    def _raise(self, number: int) -> None:
+        """What an error follows from is an error, whatever its rule says."""
+        cause = self.all[number - 1]
+        if cause.caused_by is None and cause.rule.severity != "error":
+            self.counts[cause.rule.severity] -= 1
+            self.counts["error"] += 1
+            self.counts += Counter()  # drops zeros
+            self.all[number - 1] = replace(cause, rule=replace(cause.rule, severity="error"))
+
+    def _keep(self, finding: Finding) -> int:
         self.all.append(finding)
         self.counts[finding.rule.severity] += 1
+        number = len(self.all)
+        if finding.sourced_id and finding.column:
+            place = (finding.file, finding.sourced_id, finding.column)
+            self._places.setdefault(place, number)
+        self._takes_away(finding, number)
+        return number
+
+    def _takes_away(self, finding: Finding, number: int) -> None:
+        file = finding.file.removesuffix(".csv")
+        if finding.rule.severity != "error" or finding.line in (None, 1) or file not in BY_FILE:
+            return
+        self.lines[file].setdefault(finding.line or 0, number)
+        if key := key_of(finding):
+            self.keys[file].setdefault(key, number)
+        else:
+            self.keyless.add(file)
 
     @property
     def fatal(self) -> bool:
         """Whether the package cannot be applied."""
         return self.counts["error"] > 0
+
+
+def pointers(entity: AnyEntity) -> list[Ref]:
+    """The columns that name one record each."""
+    return [column for column in entity.stored() if isinstance(column, Ref)]
+
+
+def key_of(finding: Finding) -> str | None:
+    """Whose row it is about; None: nobody knows."""
+    unknown = finding.column == "sourcedId" and finding.rule.id in NO_KEY
+    return None if unknown else finding.sourced_id
 
 
 def cut(text: str | None) -> str | None:

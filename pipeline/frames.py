@@ -1,24 +1,36 @@
-"""The Polars face of a column: how a cell becomes a value, and what the value must satisfy.
+"""A piece of a file as a frame: what becomes of its cells, and what is wrong with them.
 
 Values stay text in the form that PostgreSQL's COPY reads (a list becomes an array literal), for
-text that has passed its rule converts there without loss. A rule is an expression over the raw
-cell that is true where the cell breaks it; a blank cell breaks nothing but `required`.
+text that has passed its rule converts there without loss.
+
+Millions of good cells are looked at for a handful of bad ones. So the rules of one column form
+chains of which the last is broken wherever any is, and only that one is tried as long as it holds;
+and where a column repeats itself, its values are tried instead of its cells.
 """
 
-import re
-from collections.abc import Iterator
-from typing import NamedTuple, assert_never
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias, TypeVar, assert_never
 
 import polars as pl
 
+from pipeline.cells import (
+    SEPARATOR,
+    CellBreach,
+    Presence,
+    RowBreach,
+    of_column,
+    of_row,
+    presence,
+    size,
+)
 from pipeline.faults import cut
 from pipeline.header import METADATA, Layout
-from schemas import rules
+from schemas.checks import AnyCheck
 from schemas.columns import (
     AnyColumn,
     Choice,
     Choices,
-    Column,
     Day,
     Decimal,
     Flag,
@@ -34,197 +46,63 @@ from schemas.columns import (
 )
 from schemas.profiles import Profile
 from schemas.roster import AnyEntity
-from schemas.rules import Finding, Rule
+from schemas.rules import Finding, Severity
+from schemas.rules.text import FIELD_SIZE
 from schemas.runs import Mode
 
-GUID = r"[0-9A-Za-z./@_\-]{1,255}"
-EXT = r"ext:[a-zA-Z0-9.\-_]+"
-# Digits are spelled out: for Polars \d is any digit of Unicode, full-width ones included.
-YEAR = "[0-9]{4}"
-DATE = f"{YEAR}-[0-9]{{2}}-[0-9]{{2}}"
-HOUR_MINUTE = "([01][0-9]|2[0-3]):[0-5][0-9]"
-TIME = rf"{HOUR_MINUTE}:[0-5][0-9](\.[0-9]{{1,9}})?(Z|[+-]{HOUR_MINUTE})"
-INTEGER = "0|-?[1-9][0-9]{0,17}"
-FLOAT = r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?"
-PAIR = r"\{[^:{},]+:[^:{},]+\}"
-SEPARATOR = r"\s*,\s*"
+GRAVITY: tuple[Severity, ...] = ("error", "warning", "info")
+ESCAPES = {"\\": "\\\\", '"': '\\"', ",": '","'}
+"""What stands for a sign inside the quotes of an array literal; the order counts."""
+FEW = 3  # a column repeats itself if it has this many times less runs, or values, than cells
+
+# What a cell becomes -------------------------------------------------------------------------
 
 
-class Broken(NamedTuple):
-    """A rule of a column, and the expression that is true where a cell breaks it."""
-
-    column: Column
-    rule: Rule
-    where: pl.Expr
-    expected: str = ""
-
-
-def value(column: AnyColumn) -> pl.Expr:
-    """The cell as COPY reads it."""
-    raw = pl.col(column.name)
+def value(column: AnyColumn, rows: pl.DataFrame) -> pl.Series:
+    """The cells as COPY reads them."""
+    raw = rows[column.name]
     match column:
         case Key() | Text() | Choice() | Flag() | Ref():
             return raw
         case Day() | Instant() | Year() | Whole() | Decimal():
             return raw
         case Texts() | Pairs() | Choices() | Refs():
-            return array(raw).alias(column.name)
+            return array(raw)
         case _:
             assert_never(column)
 
 
-def array(raw: pl.Expr) -> pl.Expr:
-    """A comma list as an array literal; items are trimmed."""
-    items = raw.str.strip_chars().str.replace_all(SEPARATOR, ",")
-    escaped = items.str.replace_all("\\", "\\\\", literal=True).str.replace_all(
-        '"', '\\"', literal=True
-    )
-    quoted = escaped.str.replace_all(",", '","', literal=True)
-    return pl.concat_str(pl.lit('{"'), quoted, pl.lit('"}'))
+def array(raw: pl.Series) -> pl.Series:
+    """Comma lists as array literals; items are trimmed. What no cell has is not looked for."""
+    if raw.null_count() == len(raw):
+        return raw
+    text = raw
+    if not ascii_only(raw) or has(raw, " "):
+        text = text.str.strip_chars().str.replace_all(SEPARATOR, ",")
+    if has(raw, *ESCAPES):
+        for sign, escaped in ESCAPES.items():
+            text = text.str.replace_all(sign, escaped, literal=True)
+    quoted = pl.concat_str(pl.lit('{"'), text, pl.lit('"}')).alias(raw.name)
+    return pl.select(quoted).to_series()
 
 
-def broken(column: AnyColumn, profile: Profile) -> Iterator[Broken]:
-    """The rules of the column's kind."""
-    raw = pl.col(column.name)
-    match column:
-        case Key() | Ref():
-            yield Broken(column, rules.values.GUID, ~raw.str.contains(f"^{GUID}$"))
-        case Refs():
-            yield Broken(column, rules.values.GUID, ~raw.str.contains(listed(GUID)))
-        case Text():
-            pass
-        case Texts():
-            yield Broken(column, rules.values.LIST, raw.str.contains(r"(^|,)\s*(,|$)"))
-        case Pairs():
-            yield Broken(column, rules.values.PAIRS, ~raw.str.contains(listed(PAIR)))
-        case Choice(words=words, extensible=extensible):
-            words = (*words, *profile.words.get(column, ()))
-            known = raw.is_in(words)
-            if extensible:
-                known |= raw.str.contains(f"^{EXT}$")
-            yield Broken(
-                column, rules.values.VOCABULARY, ~known, vocabulary(words, extensible=extensible)
-            )
-        case Choices(words=words, extensible=extensible):
-            item = "|".join([*map(re.escape, words), *([EXT] if extensible else [])])
-            expected = vocabulary(words, extensible=extensible)
-            yield Broken(column, rules.values.VOCABULARY, ~raw.str.contains(listed(item)), expected)
-        case Flag():
-            yield Broken(column, rules.values.BOOLEAN, ~raw.is_in(["true", "false"]))
-        case Day():
-            yield Broken(column, rules.values.DATE, ~raw.str.contains(f"^{DATE}$") | no_day(raw))
-        case Instant():
-            yield Broken(
-                column,
-                rules.values.DATETIME,
-                ~raw.str.contains(f"^{DATE}T{TIME}$") | no_day(raw.str.slice(0, 10)),
-            )
-        case Year():
-            yield Broken(column, rules.values.YEAR, ~raw.str.contains(f"^{YEAR}$"))
-        case Whole():
-            yield Broken(column, rules.values.INTEGER, ~raw.str.contains(f"^({INTEGER})$"))
-        case Decimal():
-            yield Broken(column, rules.values.FLOAT, ~raw.str.contains(f"^{FLOAT}$"))
-        case _:
-            assert_never(column)
+def has(cells: pl.Series, *signs: str) -> bool:
+    """Whether any cell has any of the signs."""
+    return cells.str.contains_any([*signs]).any()
 
 
-def listed(item: str) -> str:
-    """The pattern of a comma list of items; blanks around an item are allowed."""
-    return rf"^\s*(?:{item})(?:{SEPARATOR}(?:{item}))*\s*$"
-
-
-def vocabulary(words: tuple[str, ...], *, extensible: bool) -> str:
-    """The words as a message names them."""
-    return ", ".join([*words, *(["ext:…"] if extensible else [])])
-
-
-def no_day(raw: pl.Expr) -> pl.Expr:
-    """Text of the right shape that is no day of the calendar; the year 0 does not exist."""
-    day = raw.str.to_date("%Y-%m-%d", strict=False)
-    return raw.is_not_null() & (day.is_null() | (day.dt.year() < 1))
-
-
-def presence(column: AnyColumn, mode: Mode, profile: Profile) -> Iterator[Broken]:
-    """Whether the cell may, must, or must not have a value (CSV binding 6 and 8)."""
-    raw = pl.col(column.name)
-    state = column.name in ("status", "date_last_modified")
-    if state and mode != "delta":
-        yield Broken(column, rules.values.BLANK_IN_BULK, raw.is_not_null())
-    elif column.required or state:
-        yield Broken(column, rules.values.REQUIRED, raw.is_null())
-    elif column in profile.required:
-        yield Broken(column, rules.values.PROFILE_REQUIRED, raw.is_null(), profile.name)
-    elif column in profile.prohibited:
-        yield Broken(column, rules.values.PROFILE_PROHIBITED, raw.is_not_null(), profile.name)
-
-
-class Checker:
-    """The rules of one file in one mode, ready to be applied to its pieces."""
-
-    def __init__(
-        self, entity: AnyEntity, layout: Layout, mode: Mode, profile: Profile, field_max: int
-    ) -> None:
-        self.file = f"{entity.file}.csv"
-        self.spelled = dict(zip(layout.names, layout.header, strict=True))
-        self.field_max = field_max
-        self.names = layout.names
-        self.rules = [
-            found
-            for column in layout.columns
-            for found in (*presence(column, mode, profile), *broken(column, profile))
-        ]
-
-    def findings(self, rows: pl.DataFrame) -> list[Finding]:
-        """What is wrong with the values of these rows, by line."""
-        flags = rows.select(
-            rule.where.fill_null(value=False).alias(str(number))
-            for number, rule in enumerate(self.rules)
-        )
-        hits = flags.select(pl.all().sum()).row(0)
-        found = [
-            finding
-            for number, rule in enumerate(self.rules)
-            if hits[number]
-            for finding in self._at(rows.filter(flags[str(number)]), rule)
-        ]
-        found += self._too_long(rows)
-        return sorted(found, key=lambda finding: finding.line or 0)
-
-    def _at(self, rows: pl.DataFrame, broken: Broken) -> Iterator[Finding]:
-        name = broken.column.name
-        facts = {"expected": broken.expected, "profile": broken.expected} if broken.expected else {}
-        for line, key, text in rows.select("line", "sourced_id", pl.col(name).alias("text")).rows():
-            yield Finding(
-                rule=broken.rule,
-                file=self.file,
-                line=line,
-                column=self.spelled[name],
-                sourced_id=cut(key),
-                value=cut(text),
-                facts=facts,
-            )
-
-    def _too_long(self, rows: pl.DataFrame) -> Iterator[Finding]:
-        longest = rows.select(pl.col(self.names).str.len_bytes().max()).row(0)
-        for name, length in zip(self.names, longest, strict=True):
-            if (length or 0) > self.field_max:
-                long = rows.filter(pl.col(name).str.len_bytes() > self.field_max)
-                for line in long["line"]:
-                    yield Finding(
-                        rule=rules.text.FIELD_SIZE,
-                        file=self.file,
-                        line=line,
-                        column=self.spelled[name],
-                        facts={"limit": self.field_max},
-                    )
+def ascii_only(cells: pl.Series) -> bool:
+    """Whether no cell has another sign than those of ASCII."""
+    return bool((cells.str.len_bytes() == cells.str.len_chars()).all())
 
 
 def typed(entity: AnyEntity, layout: Layout, mode: Mode, rows: pl.DataFrame) -> pl.DataFrame:
     """Checked rows in the shape of the entity's staging table: line, columns, metadata."""
     present = {column.name for column in layout.columns}
     values = [
-        value(column) if column.name in present else pl.lit(None, pl.String).alias(column.name)
+        value(column, rows)
+        if column.name in present
+        else pl.lit(None, pl.String).alias(column.name)
         for column in entity.stored()
         if column.name != "status"
     ]
@@ -240,3 +118,173 @@ def metadata(unknown: tuple[str, ...]) -> pl.Expr:
     cells = [pl.col(name).alias(name.removeprefix(METADATA)) for name in unknown]
     empty = pl.all_horizontal(pl.col(name).is_null() for name in unknown)
     return pl.when(~empty).then(pl.struct(cells).struct.json_encode()).alias("metadata")
+
+
+# What is wrong with it -----------------------------------------------------------------------
+
+Chain: TypeAlias = list[CellBreach]
+"""Rules of one column of which the last is broken wherever any is."""
+
+Breach: TypeAlias = Presence | CellBreach | RowBreach
+
+Look: TypeAlias = Literal["all", "values", "runs"]
+"""Whether to look at every cell, at each value once, or at the first cell of each run."""
+
+
+def chains(breaches: Iterable[CellBreach]) -> list[Chain]:
+    """The rules of one column, each behind the one that it narrows."""
+    found: list[Chain] = []
+    for breach in breaches:
+        if breach.narrows and found:
+            found[-1].append(breach)
+        else:
+            found.append([breach])
+    return found
+
+
+def look(raw: pl.Series) -> Look:
+    """How to look at a column that goes on like this."""
+    runs = raw.ne_missing(raw.shift(1)).sum()
+    if FEW * runs < len(raw):
+        return "runs"
+    return "values" if FEW * raw.n_unique() < len(raw) else "all"
+
+
+def cells(name: str, how: Look) -> pl.Expr:
+    """The cells to look at, as one list."""
+    raw = pl.col(name)
+    match how:
+        case "all":
+            return raw.implode()
+        case "values":
+            return raw.unique().implode()
+        case "runs":
+            return raw.rle().struct.field("value").unique().implode().alias(name)
+        case _:
+            assert_never(how)
+
+
+class Suspect(NamedTuple):
+    """A chain while nothing of it is proven: what is true if it may be broken, and if it is."""
+
+    name: str
+    chain: Chain
+    doubt: pl.Expr | None
+    fails: pl.Expr
+
+
+def suspect(chain: Chain) -> Suspect:
+    """What is asked of the listed cells of a column."""
+    last = chain[-1]
+    raw = pl.col(last.name).explode()
+    doubt = raw.str.len_bytes() != raw.str.len_chars()
+    return Suspect(last.name, chain, doubt.any() if last.ascii else None, last.wrong(raw).any())
+
+
+Asked = TypeVar("Asked")
+
+
+def true_of(rows: pl.DataFrame, asked: Iterable[tuple[Asked, pl.Expr]]) -> list[Asked]:
+    """What of the asked is true of the rows, all of it in one pass."""
+    things, questions = tuple(zip(*asked, strict=True)) or ((), ())
+    if not things:
+        return []
+    answers = rows.select(question.alias(str(at)) for at, question in enumerate(questions)).row(0)
+    return [thing for thing, answer in zip(things, answers, strict=True) if answer]
+
+
+@dataclass(slots=True)
+class Checker:
+    """The rules of one file in one mode, ready to be applied to its pieces.
+
+    What is found in a row depends on nothing but its cells, the layout, the mode and the profile.
+    How the columns are looked at is settled by the first piece, and changes the speed only.
+    """
+
+    entity: AnyEntity
+    layout: Layout
+    mode: Mode
+    profile: Profile
+    field_max: int
+    suspects: list[Suspect] = field(init=False)
+    presence: list[Presence] = field(init=False)
+    between: list[RowBreach] = field(init=False)
+    lists: dict[str, pl.Expr] = field(init=False, default_factory=dict)
+    secrets: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns = {column.name: column for column in self.layout.columns}
+        checks = [
+            check
+            for check in (*self.entity.checks, *self.profile.checks)
+            if check.column in self.layout.columns
+        ]
+        self.suspects = [
+            suspect(chain)
+            for name in self.layout.names
+            for chain in chains(self._of_cells(name, columns.get(name), checks))
+        ]
+        self.presence = [
+            found
+            for column in self.layout.columns
+            for found in presence(column, self.mode, self.profile)
+        ]
+        self.between = [breach for check in checks for breach in of_row(check)]
+        self.secrets = frozenset(
+            column.name for column in self.layout.columns if column.personal and not column.stored
+        )
+
+    def _of_cells(
+        self, name: str, column: AnyColumn | None, checks: Iterable[AnyCheck]
+    ) -> Iterator[CellBreach]:
+        yield size(name, self.field_max)
+        if column:
+            yield from of_column(column, self.profile, checks)
+
+    def findings(self, rows: pl.DataFrame) -> list[Finding]:
+        """What is wrong with the values of these rows, by line; of each cell the gravest."""
+        if rows.is_empty():
+            return []
+        found = [finding for breach, bad in self._broken(rows) for finding in self._at(bad, breach)]
+        found.sort(key=lambda finding: (finding.line or 0, GRAVITY.index(finding.rule.severity)))
+        first = {(finding.line, finding.column): finding for finding in reversed(found)}
+        return [*reversed(first.values())]
+
+    def _broken(self, rows: pl.DataFrame) -> Iterator[tuple[Breach, pl.DataFrame]]:
+        """Each rule that is broken, with the rows that break it."""
+        nulls = {name: rows[name].null_count() for name in self.layout.names}
+        for found in self.presence:
+            if nulls[found.name] != (0 if found.given else rows.height):
+                yield found, rows.filter(pl.col(found.name).is_null() == found.given)
+        for between in true_of(rows, [(breach, breach.where.any()) for breach in self.between]):
+            bad = rows.filter(between.where)
+            yield between, bad if between.only is None else bad.filter(between.only)
+        filled = {name for name, count in nulls.items() if count < rows.height}
+        for breach in self._failing(rows, filled):
+            yield breach, rows.filter(breach.wrong(pl.col(breach.name)))
+
+    def _failing(self, rows: pl.DataFrame, filled: set[str]) -> Iterator[CellBreach]:
+        """The rules of every chain whose last is broken, in columns that hold anything."""
+        for name in filled - self.lists.keys():
+            self.lists[name] = cells(name, look(rows[name]))
+        listed = rows.select(self.lists[name] for name in filled)
+        suspects = [each for each in self.suspects if each.name in filled]
+        plain = true_of(listed, [(s.chain, ~s.doubt) for s in suspects if s.doubt is not None])
+        for chain in true_of(
+            listed, [(s.chain, s.fails) for s in suspects if s.chain not in plain]
+        ):
+            yield from chain
+
+    def _at(self, rows: pl.DataFrame, breach: Breach) -> Iterator[Finding]:
+        names = self.layout.names
+        told = breach.rule is not FIELD_SIZE and breach.name not in self.secrets
+        for line, key, text in rows.select("line", "sourced_id", text=breach.name).rows():
+            yield Finding(
+                rule=breach.rule,
+                file=f"{self.entity.file}.csv",
+                line=line,
+                column=self.layout.header[names.index(breach.name)],
+                sourced_id=cut(key),
+                value=cut(text) if told else None,
+                facts=breach.facts,
+            )

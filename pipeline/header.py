@@ -113,9 +113,10 @@ def misplaced(expected: list[str], header: tuple[str, ...], file: str) -> Iterat
 
 
 def spelling(entity: AnyEntity, header: tuple[str, ...], profile: Profile) -> Iterator[Finding]:
-    """Extension columns that the profile spells in another way."""
+    """Extension columns of the profile that it spells in another way."""
+    own = profile.columns(entity)
     for name in header:
-        if column := extension(entity, name):
+        if (column := extension(entity, name)) and column in own:
             expected = profile.spelling.get(column, column.csv)
             if name != expected:
                 facts = {"expected": expected}
@@ -123,3 +124,19 @@ def spelling(entity: AnyEntity, header: tuple[str, ...], profile: Profile) -> It
                 yield Finding(
                     rule=rules.header.HEADER_SPELLING, file=file, line=1, column=name, facts=facts
                 )
+
+
+def against(entity: AnyEntity, header: tuple[str, ...], profile: Profile) -> Iterator[Finding]:
+    """Where a header is that of another profile; extension columns are free in every one."""
+    file, facts = f"{entity.file}.csv", {"profile": profile.name}
+    own, has = profile.columns(entity), layout(entity, header).columns
+    for column in has:
+        if column not in own and not column.extension:
+            rule = rules.header.NOT_IN_PROFILE
+            yield Finding(rule=rule, file=file, line=1, column=column.csv, facts=facts)
+    for column in own:
+        needed = column in profile.required
+        if column not in has and (needed or not column.extension):
+            rule = rules.header.REQUIRED_BY_PROFILE if needed else rules.header.LACKS_OF_PROFILE
+            name = profile.spelling.get(column, column.csv)
+            yield Finding(rule=rule, file=file, line=1, column=name, facts=facts)

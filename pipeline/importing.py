@@ -7,7 +7,7 @@ has effect once or not at all. Whatever is wrong with the data is a finding; one
 everything back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -19,7 +19,7 @@ from obstore.store import ObjectStore
 from psycopg.errors import UniqueViolation
 from psycopg.sql import Identifier
 
-from pipeline import claims, references, stage
+from pipeline import claims, found, stage
 from pipeline.beside import Beside, Chunk
 from pipeline.changes import Changes
 from pipeline.claims import SQL, Claim, Watch
@@ -29,11 +29,12 @@ from pipeline.limits import Limits
 from pipeline.lines import Lines
 from pipeline.merge import Merge
 from pipeline.opening import File, Package, open_upload
-from pipeline.publish import Published, publish, save_findings
+from pipeline.publish import Published, publish
 from pipeline.reading import Reader
+from pipeline.records.settling import Settling
 from pipeline.targets import Targets
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
-from schemas.policy import Policy
+from schemas.policy import Policy, Reading
 from schemas.roster import ROSTERING
 from schemas.runs import Counts, Stage
 
@@ -65,6 +66,8 @@ class Import:
     findings: Findings = field(init=False)
     reader: Reader = field(init=False)
     counts: dict[str, Counts] = field(init=False, default_factory=dict)
+    sound: set[str] = field(init=False, default_factory=set)
+    rejected: Mapping[str, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.findings = Findings(self.limits.findings_max)
@@ -97,32 +100,39 @@ class Import:
         merge = Merge(self.db, self.claim.tenant_id, base + 1)
         stage.create(self.db)
         self._enter("open")
-        self.reader.package = open_upload(self.path, self.claim, self.limits, self.findings)
+        reading = self.reader.reading = Policy.model_validate(policy).reading
+        self.reader.package = open_upload(
+            self.path, self.claim, self.limits, self.findings, reading
+        )
         if self.findings.fatal and not self.reader.package.files:
             raise Refused
+        self.findings.opened(self.reader.package.modes)
         self._enter("read")
-        changes = self._changes(Policy.model_validate(policy))
-        if base == 0:
+        changes = self._changes(reading)
+        first = base == 0 and reading.faulty_rows == "reject"
+        if first:
             self._load(staging, merge, changes)
         else:
             for file in self.reader.package.files:
                 changes.stage(file)
         self._enter("check")
-        self._check(merge, first=base == 0)
+        self._check(reading, first=first)
         self._enter("apply")
-        if base > 0:
+        if not first:
             for entity in ROSTERING:
                 self.counts[entity.file] = merge.apply(entity)
         self._enter("publish")
         changes.keep_lines()
-        return publish(self.claim, self.watch, merge, self.reader, self.counts)
+        return publish(
+            self.claim, self.watch, merge, self.reader, self.counts, rejected=self.rejected
+        )
 
-    def _changes(self, policy: Policy) -> Changes:
+    def _changes(self, reading: Reading) -> Changes:
         return Changes(
             self.db,
             self.claim.tenant_id,
             self.reader,
-            policy.reading,
+            reading,
             None if self.store is None else Lines(self.store, self.db, self.claim),
             self.folder,
             self.limits,
@@ -179,25 +189,31 @@ class Import:
                 except UniqueViolation:
                     doubled = True
         stage.view(self.db, entity, tables)
-        if doubled or file.mode == "delta":  # a deletion is not inserted and collides with nothing
-            self.findings.add(references.duplicates(self.db, entity, SHOWN))
+        sound &= targets.settle(entity) and not doubled
         if self.findings.fatal:
             return
         merge.count_first(entity, created)
         self.counts[entity.file] = Counts(created=created)
-        if not (targets.settle(entity) and sound):
-            self.findings.add(references.missing(self.db, entity, self.claim.tenant_id, SHOWN))
+        if sound and file.mode != "delta":  # a deletion is not inserted and collides with nothing
+            self.sound.add(entity.file)
 
-    def _check(self, merge: Merge, *, first: bool) -> None:
-        if not first:
-            for entity in ROSTERING:
-                self.findings.add(references.duplicates(self.db, entity, SHOWN))
-        if not self.findings.fatal:
-            tenant_id = self.claim.tenant_id
-            if not first:
-                self.findings.add(references.check(self.db, tenant_id, SHOWN))
-            self.findings.add(references.without_role(self.db, tenant_id, merge.version, SHOWN))
-        if self.findings.fatal:
+    def _check(self, reading: Reading, *, first: bool) -> None:
+        settling = Settling(
+            self.db,
+            self.claim.tenant_id,
+            self.findings,
+            self.reader.package.profile,
+            reading,
+            self.reader.rows,
+            SHOWN,
+            first=first,
+            sound=frozenset(self.sound),
+        )
+        settled = settling.settle()
+        self.rejected = settling.rejected
+        for file in settling.unlike:  # its lines do not stand for the stored records
+            self.reader.books.pop(file, None)
+        if not settled:
             raise Refused
 
     def _reject(self) -> RunEnded:
@@ -205,9 +221,11 @@ class Import:
             file: Counts(rows=rows, rejected=len(self.reader.faulty[file]))
             for file, rows in self.reader.rows.items()
         }
-        found = dict(self.findings.counts)
+        counted = dict(self.findings.counts)
         with claims.holding(self.db, self.claim):
-            save_findings(self.db, self.claim, self.findings)
+            found.save(
+                self.db, self.claim, self.findings, self.reader.package.files, self.reader.kept
+            )
             claims.end(
                 self.db,
                 self.claim,
@@ -216,6 +234,6 @@ class Import:
                 watch=self.watch,
                 profile=self.reader.package.profile.name,
                 counts=counts,
-                findings=found,
+                findings=counted,
             )
-        return RunEnded(run_id=self.claim.id, state="rejected", counts=counts, findings=found)
+        return RunEnded(run_id=self.claim.id, state="rejected", counts=counts, findings=counted)

@@ -76,9 +76,8 @@ def blocks(stream: IO[bytes], entry: zipfile.ZipInfo, piece: int) -> Iterator[by
         if entry.compress_type == zipfile.ZIP_STORED:
             yield taken
             continue
-        while taken:
-            if data := inflate.decompress(taken, piece):
-                yield data
+        while data := inflate.decompress(taken, piece):
+            yield data
             taken = inflate.unconsumed_tail
     if entry.compress_type != zipfile.ZIP_STORED and (left or not inflate.eof):
         raise EOFError

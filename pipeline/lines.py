@@ -59,8 +59,12 @@ def digests(data: bytes) -> pl.Series:
 
 def of_rows(body: Piece, rows: pl.DataFrame) -> pl.DataFrame:
     """`line`, `digest` and `sourced_id` of the rows that were read from a piece."""
-    all_lines = pl.DataFrame([body.numbers(len(found := digests(body.data))).alias("line"), found])
-    return rows.select("line", "sourced_id").join(all_lines, on="line", how="left")
+    found = digests(body.data)
+    mine = rows.select("line", "sourced_id")
+    if rows.height == len(found):
+        return mine.with_columns(found)
+    numbered = pl.DataFrame([body.numbers(len(found)).alias("line"), found])
+    return mine.join(numbered, on="line", how="left")
 
 
 def as_numbers(blob: bytes) -> pl.Series:
@@ -74,7 +78,8 @@ def context(file: File, profile: str, reading: Reading) -> bytes:
     """What the meaning of a line depends on, besides its bytes."""
     rules = sorted((rule.id, rule.severity) for rule in RULES.values())
     facts = [MEANING, rules, file.entity.file, file.header, file.mode, profile]
-    text = json.dumps([*facts, reading.model_dump_json()])
+    policy = {**reading.model_dump(mode="json"), "repairs": sorted(reading.repairs)}
+    text = json.dumps([*facts, policy])
     return blake2b(text.encode(), digest_size=32).digest()
 
 

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.archive import MANIFEST, Source
 from pipeline.faults import Broken, cut
 from pipeline.header import split
 from pipeline.text import FIELD, controlled, fault, pieces
 from schemas import rules
-from schemas.profiles import MANIFEST_HEADER, MANIFEST_VERSION, MODES, VERSIONS
+from schemas.profiles import MANIFEST_HEADER, MANIFEST_VERSION, MODES, VERSIONS, Profile
 from schemas.roster import BINDING, BY_FILE
 from schemas.rules import Finding
 from schemas.runs import Mode
@@ -21,20 +21,24 @@ OPTIONAL = ("source.systemName", "source.systemCode")
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """The version, and the mode of every file that is not absent."""
-
-    version: str
-    modes: Mapping[str, Mode]
-
-
-@dataclass(frozen=True, slots=True)
 class Property:
     """A row of the manifest."""
 
     line: int
     name: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The version, the mode of every file that is not absent, and the rows these come from."""
+
+    version: str = ""
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    rows: tuple[Property, ...] = ()
+
+
+EMPTY = Manifest()
 
 
 def read(sources: Mapping[str, Source]) -> tuple[Manifest, list[Finding]]:
@@ -48,10 +52,7 @@ def read(sources: Mapping[str, Source]) -> tuple[Manifest, list[Finding]]:
         return EMPTY, [broken.finding]
     values = {row.name: row.value for row in rows}
     findings += [*unknown(rows), *missing(values), *wrong(rows), *mismatched(rows, sources)]
-    return Manifest(values.get(VERSION, ""), modes(values)), findings
-
-
-EMPTY = Manifest("", {})
+    return Manifest(values.get(VERSION, ""), modes(values), tuple(rows)), findings
 
 
 def properties(source: Source) -> tuple[list[Property], list[Finding]]:
@@ -150,3 +151,18 @@ def modes(values: Mapping[str, str]) -> dict[str, Mode]:
             case _:
                 pass
     return found
+
+
+def against(manifest: Manifest, profile: Profile) -> Iterator[Finding]:
+    """Where a manifest is not as the profile has it; nothing of it hinders reading."""
+    full = "bulk" in manifest.modes.values()
+    for row in manifest.rows:
+        file = row.name.removeprefix("file.")
+        facts = {"profile": profile.name, "target": f"{file}.csv"}
+        if row.name == VERSION and row.value in VERSIONS and row.value not in profile.accepts:
+            facts = {"profile": profile.name, "expected": ", ".join(profile.accepts)}
+            yield at(row, rules.manifest.OTHER_VERSION, row.value, **facts)
+        if row.name in FILES and row.value == "absent" and full and file in profile.required_files:
+            yield at(row, rules.manifest.REQUIRED_FILE, row.value, **facts)
+        if row.name in FILES and row.value in MODES[1:] and file in profile.unused_files:
+            yield at(row, rules.manifest.UNUSED_FILE, row.value, **facts)

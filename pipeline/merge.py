@@ -34,27 +34,31 @@ class Merge:
     def count_first(self, entity: AnyEntity, created: int) -> None:
         """How many records there are now."""
         if created:
-            self._run(COUNT_FIRST, entity, created=created)
+            self._run(COUNT, entity, active=created, tobedeleted=0)
 
     def apply(self, entity: AnyEntity) -> Counts:
         """Write what differs; answer what became of it."""
         counts = Counts(created=0, updated=0, deleted=0)
+        back = 0
         if not is_empty(self.db, staged(entity)):
-            counts["deleted"] += self._tombstones(entity)
+            back = self._number(BACK, entity)
+            counts["deleted"] += self._number(TOMBSTONES, entity)
             counts["updated"] = self._update(entity) - counts["deleted"]
             counts["created"] = self._insert(entity)
         if not is_empty(self.db, gone(entity)):
             counts["deleted"] += self._delete(entity)
         if any(counts.values()):
-            self._count(entity)
+            gone_now = counts["deleted"] - back
+            self._run(COUNT, entity, active=counts["created"] - gone_now, tobedeleted=gone_now)
+            self._run(UNCOUNT, entity)
             forget(self.db, self.tenant_id, entity)
         return counts
 
     def _run(self, statement: LiteralString, entity: AnyEntity, **facts: int) -> int:
         return self.db.execute(compose(statement, entity, self), facts or None).rowcount
 
-    def _tombstones(self, entity: AnyEntity) -> int:
-        (count,) = one(self.db, compose(TOMBSTONES, entity, self))
+    def _number(self, query: LiteralString, entity: AnyEntity) -> int:
+        (count,) = one(self.db, compose(query, entity, self))
         return int(count)
 
     def _update(self, entity: AnyEntity) -> int:
@@ -68,10 +72,6 @@ class Merge:
     def _delete(self, entity: AnyEntity) -> int:
         self._run(KEEP_GONE, entity)
         return self._run(DELETE, entity)
-
-    def _count(self, entity: AnyEntity) -> None:
-        self._run(FORGET_COUNTS, entity)
-        self._run(COUNT, entity)
 
     def touch_users(self, merged: Mapping[str, Counts]) -> int:
         """Users of whom only a part changed get this version too (D6); answer how many."""
@@ -156,11 +156,6 @@ FIRST = """
     where s.status = 'active'
 """
 
-COUNT_FIRST = """
-    insert into record_counts (tenant_id, entity, status, records)
-    values ({tenant}, {entity}, 'active', %(created)s)
-"""
-
 INSERT = """
     insert into {live} (tenant_id, {columns}, version, created_version, line)
     select {tenant}, {staged_columns}, {version}, {version}, s.line
@@ -175,6 +170,11 @@ INSERT = """
 TOMBSTONES = """
     select count(*) from {live} as l join {staged} as s using (sourced_id)
     where l.tenant_id = {tenant} and l.status = 'active' and s.status = 'tobedeleted'
+"""
+
+BACK = """
+    select count(*) from {live} as l join {staged} as s using (sourced_id)
+    where l.tenant_id = {tenant} and l.status = 'tobedeleted' and s.status = 'active'
 """
 
 KEEP_GONE = (
@@ -192,14 +192,18 @@ DELETE = """
     where l.tenant_id = {tenant} and l.sourced_id = g.sourced_id and l.status = 'active'
 """
 
-FORGET_COUNTS = """
-    delete from record_counts where tenant_id = {tenant} and entity = {entity}
-"""
-
+# What changed is added: counting a table again would cost more than a small change.
 COUNT = """
     insert into record_counts (tenant_id, entity, status, records)
-    select {tenant}, {entity}, l.status, count(*)
-    from {live} as l where l.tenant_id = {tenant} group by l.status
+    select {tenant}, {entity}, more.status, more.records
+    from (values ('active', %(active)s), ('tobedeleted', %(tobedeleted)s)) as more (status, records)
+    where more.records <> 0
+    on conflict (tenant_id, entity, status) do update
+    set records = record_counts.records + excluded.records
+"""
+
+UNCOUNT = """
+    delete from record_counts where tenant_id = {tenant} and entity = {entity} and records = 0
 """
 
 OWNERS = """

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 from psycopg.types.json import Jsonb
 
-from pipeline import claims
+from pipeline import claims, found
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one
-from pipeline.faults import Findings
 from pipeline.merge import Merge
 from pipeline.reading import Reader
-from schemas.rules import Finding
 from schemas.runs import Counts, Mode
 
 WRITTEN = ("created", "updated", "deleted", "touched")
@@ -26,7 +24,13 @@ class Published:
 
 
 def publish(
-    claim: Claim, watch: Watch, merge: Merge, reader: Reader, merged: Mapping[str, Counts]
+    claim: Claim,
+    watch: Watch,
+    merge: Merge,
+    reader: Reader,
+    merged: Mapping[str, Counts],
+    *,
+    rejected: Mapping[str, int],
 ) -> Published:
     """End the run as applied, and publish the version if anything changed.
 
@@ -35,12 +39,12 @@ def publish(
     """
     db = merge.db
     claims.hold(db, claim)
-    counts = settled(merged, reader)
+    counts = settled(merged, reader, rejected)
     if touched := merge.touch_users(merged):
         counts.setdefault("users", Counts())["touched"] = touched
     changed = any(count.get(what) for count in counts.values() for what in WRITTEN)
     version = merge.version if changed else merge.version - 1
-    save_findings(db, claim, reader.findings)
+    found.save(db, claim, reader.findings, reader.package.files, reader.kept)
     claims.end(
         db,
         claim,
@@ -57,22 +61,26 @@ def publish(
     return Published(version, counts)
 
 
-def settled(merged: Mapping[str, Counts], reader: Reader) -> dict[str, Counts]:
+def settled(
+    merged: Mapping[str, Counts], reader: Reader, rejected: Mapping[str, int]
+) -> dict[str, Counts]:
     """The counts of every file that was read or changed, with its rows and what was left alone."""
     modes = reader.package.modes
     return {
-        file: balanced(counts, reader.rows[file], modes.get(file))
+        file: balanced(counts, reader.rows[file], modes.get(file), rejected.get(file, 0))
         for file, counts in merged.items()
         if file in reader.rows or any(counts.values())
     }
 
 
-def balanced(counts: Counts, rows: int, mode: Mode | None) -> Counts:
+def balanced(counts: Counts, rows: int, mode: Mode | None, rejected: int = 0) -> Counts:
     """Rows in = created + updated + unchanged + rejected, in a delta also + deleted."""
     written = counts.get("created", 0) + counts.get("updated", 0)
     if mode == "delta":
         written += counts.get("deleted", 0)
-    return Counts(**counts, rows=rows, unchanged=max(rows - written, 0), rejected=0)
+    return Counts(
+        **counts, rows=rows, unchanged=max(rows - written - rejected, 0), rejected=rejected
+    )
 
 
 def move(db: Connection, claim: Claim, version: int, counts: Mapping[str, Counts]) -> None:
@@ -80,28 +88,3 @@ def move(db: Connection, claim: Claim, version: int, counts: Mapping[str, Counts
     facts = {**claim.key, "version": version, "counts": Jsonb(counts)}
     (published_at,) = one(db, SQL["add_version"], facts)
     db.execute(SQL["move_district"], {**facts, "published_at": published_at})
-
-
-def save_findings(db: Connection, claim: Claim, findings: Findings) -> None:
-    """Store what was found, in place of what an interrupted attempt may have stored."""
-    db.execute(SQL["forget_findings"], claim.key)
-    rows = [row(claim, number, found) for number, found in enumerate(findings.all, start=1)]
-    with db.cursor() as cursor:
-        cursor.executemany(SQL["add_finding"], rows)
-
-
-def row(claim: Claim, number: int, found: Finding) -> dict[str, object]:
-    """A finding as a row of its table."""
-    return {
-        "tenant_id": claim.tenant_id,
-        "run_id": claim.id,
-        "seq": number,
-        "file": found.file,
-        "line": found.line,
-        "column": found.column,
-        "sourced_id": found.sourced_id,
-        "rule": found.rule.id,
-        "severity": found.rule.severity,
-        "value": found.value,
-        "facts": Jsonb(dict(found.facts)),
-    }

@@ -16,12 +16,16 @@ from pipeline.ahead import ahead
 from pipeline.claims import Watch
 from pipeline.digests import digested
 from pipeline.faults import Broken, Findings
+from pipeline.found import Rows
 from pipeline.frames import Checker, typed
 from pipeline.limits import Limits
 from pipeline.lines import Book
 from pipeline.opening import File, Package
+from pipeline.records.owners import owned
+from pipeline.repairs import mender
 from pipeline.text import Piece
 from schemas import rules
+from schemas.policy import Reading
 from schemas.rules import Finding
 
 DEPTH = 4
@@ -39,6 +43,9 @@ class Reader:
     rows: Counter[str] = field(default_factory=Counter)
     faulty: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     books: dict[str, Book] = field(default_factory=dict)
+    kept: Rows = field(default_factory=Rows)
+    reading: Reading = field(default_factory=Reading)
+    mended: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def batches(self) -> Iterator[tuple[File, pl.DataFrame]]:
         """The good rows of every file, in load order."""
@@ -50,9 +57,7 @@ class Reader:
 
     def chosen(self, file: File, numbers: pl.Series) -> Iterator[pl.DataFrame]:
         """The good rows on these lines (ascending) of a file that was scanned."""
-        for rows in ahead(self._rows(file, chosen(file, numbers))):
-            if not self.findings.fatal:
-                yield rows
+        yield from ahead(self._rows(file, chosen(file, numbers)))
 
     def scan(self, file: File) -> Iterator[pl.DataFrame]:
         """`line` and `digest` of every line behind the header; nothing is parsed or checked.
@@ -79,14 +84,12 @@ class Reader:
     def _file(self, file: File) -> Iterator[pl.DataFrame]:
         name = file.entity.file
         try:
-            for rows in self._rows(file, self._counted(file)):
-                if not self.findings.fatal:
-                    yield rows
+            yield from self._rows(file, self._counted(file))
         except Broken as broken:
-            self._add(name, [broken.finding])
+            self.findings.broke(broken.finding)
         else:
             if self.rows[name] == 0:
-                self._add(name, [Finding(rule=rules.text.NO_ROWS, file=file.source.name)])
+                self.findings.broke(Finding(rule=rules.text.NO_ROWS, file=file.source.name))
 
     def _counted(self, file: File) -> Iterator[Piece]:
         """The file; its rows are counted when they have been checked."""
@@ -99,15 +102,22 @@ class Reader:
         layout = header.layout(file.entity, file.header)
         profile = self.package.profile
         checker = Checker(file.entity, layout, file.mode, profile, self.limits.field_max)
+        mend = mender(file.entity, layout, file.mode, self.reading)
         name = file.entity.file
         for body in bodies:
             rows, faults = text.records(body, layout.names, file.source.name, self.limits)
-            self._add(name, faults)
-            self._add(name, checker.findings(rows))
+            self._add(name, self.kept.told(file, body, owned(body, faults)))
+            if mend:
+                rows, mended = mend.mend(rows)
+                self.mended[name].update(mended)
+            self._add(name, self.kept.told(file, body, owned(body, checker.findings(rows))))
+            rows = self.findings.sift(file.entity, rows)
             good = digested(typed(file.entity, layout, file.mode, rows))
             if book := self.books.get(name):
                 book.add(lines.of_rows(body, good))
             yield good
+        if mend:
+            self._add(name, mend.findings())
 
     def _add(self, name: str, findings: Iterable[Finding]) -> None:
         for finding in findings:

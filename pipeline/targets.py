@@ -2,9 +2,9 @@
 
 A first load stands alone: whatever a record refers to is in the same package. So the sourcedIds
 that were read so far are remembered, and the references of the next rows are looked up among them,
-in the process that has them at hand anyway; the merging server process, which everybody waits for, is
-spared the joins. Only a yes counts: where a reference does not hold, the rules look at the staged
-rows and say which and why (`pipeline.references`).
+in the process that has them at hand anyway; the merging server process, which everybody waits
+for, is spared the joins. Only a yes counts: where a reference does not hold, the rules look at the
+staged rows and say which and why (`pipeline.records`).
 """
 
 from collections import defaultdict

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from pipeline import encodings
 from pipeline.archive import Source
 from pipeline.faults import Broken
 from pipeline.limits import Limits
@@ -76,7 +77,13 @@ def marked(data: bytes) -> bytes:
 
 
 def pieces(source: Source) -> Iterator[Piece]:
-    """The file in pieces of whole lines, without its BOM and decoded."""
+    """The file in pieces of whole lines in UTF-8; raises Broken where it is not."""
+    for piece in whole_lines(source):
+        yield Piece(decoded(piece.data, source, piece.first), piece.first, piece.read)
+
+
+def whole_lines(source: Source) -> Iterator[Piece]:
+    """The file in pieces of whole lines as they came, but for the BOM."""
     rest, line, read = b"", 1, 0
     for number, chunk in enumerate(source.chunks()):
         read += len(chunk)
@@ -86,12 +93,12 @@ def pieces(source: Source) -> Iterator[Piece]:
             raise Broken(endless(data, source, line))
         whole, rest = data[:end], data[end:]
         if whole:
-            yield Piece(checked(whole, source.name, line), line, read)
+            yield Piece(whole, line, read)
             line += whole.count(b"\n")
-    if read == 0:
+    if line == 1 and not rest:
         raise Broken(Finding(rule=rules.text.EMPTY, file=source.name))
     if rest:
-        yield Piece(checked(rest, source.name, line), line, read)
+        yield Piece(rest, line, read)
 
 
 def opened(chunk: bytes, name: str) -> bytes:
@@ -113,28 +120,17 @@ def endless(data: bytes, source: Source, line: int) -> Finding:
     )
 
 
-def checked(data: bytes, name: str, first: int) -> bytes:
-    """Whole lines that are UTF-8; raises Broken at the first that is not."""
+def decoded(data: bytes, source: Source, first: int) -> bytes:
+    """Whole lines in UTF-8; raises Broken at the first that is not in the source's encoding."""
     try:
-        data.decode()
+        text = data.decode(source.encoding)
     except UnicodeDecodeError as error:
         line = first + data.count(b"\n", 0, error.start)
-        raise Broken(not_utf8(data, name, line)) from error
-    return data
-
-
-def not_utf8(data: bytes, name: str, line: int) -> Finding:
-    """The finding for bytes that are not UTF-8, with a guess that is never acted on."""
-    try:
-        data.decode("cp932")
-    except UnicodeDecodeError:
-        facts = {"guess": "", "guess_ja": ""}
-    else:
-        facts = {
-            "guess": "; it looks like Shift_JIS (CP932)",
-            "guess_ja": "(Shift_JIS(CP932)のようです)",
-        }
-    return Finding(rule=rules.text.ENCODING, file=name, line=line, facts=facts)
+        english, japanese = encodings.guess(data)
+        facts = {"guess": english, "guess_ja": japanese}
+        finding = Finding(rule=rules.text.ENCODING, file=source.name, line=line, facts=facts)
+        raise Broken(finding) from error
+    return data if source.encoding == "utf-8" else text.encode()
 
 
 def split_header(piece: Piece, name: str) -> tuple[str, Piece]:

@@ -1,9 +1,11 @@
 """An entity: one declaration that CSV, checks, merge, REST and the DDL check follow."""
 
 import re
-from dataclasses import replace
-from typing import ClassVar, cast
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, ClassVar, cast
 
+from schemas.checks import AnyCheck
 from schemas.columns import AnyColumn, Choice, Column, Instant, Key, Ref, Refs
 
 SERVICES = ("Rostering", "Gradebook", "Resources")
@@ -27,6 +29,7 @@ class Entity:
     `file` is the name without `.csv`, `rest` the REST class that the columns feed, `noun` the
     singular that JSON wrappers and references use, `service` the OneRoster service it belongs to,
     `kept` whether its records are stored (the other services are declared and checked so far).
+    `checks` are what the binding asks of a row beyond the kinds of its columns.
     """
 
     file: ClassVar[str]
@@ -36,6 +39,7 @@ class Entity:
     service: ClassVar[str]
     kept: ClassVar[bool]
     columns: ClassVar[tuple[AnyColumn, ...]] = ()
+    checks: ClassVar[tuple[AnyCheck, ...]] = ()
 
     sourced_id = Key(
         required=True, doc="Identifier given by the source system; unique in the file."
@@ -58,6 +62,8 @@ class Entity:
         for attribute, column in own.items():
             if isinstance(column, Column):
                 setattr(cls, attribute, named(column, cls.table, attribute))
+        names = {id(value): getattr(cls, attribute) for attribute, value in own.items()}
+        cls.checks = tuple(bound(check, names) for check in cls.checks)
         cls.columns = tuple(
             cast("AnyColumn", getattr(cls, attribute))
             for attribute, column in own.items()
@@ -82,6 +88,13 @@ def named(column: Column, table: str, attribute: str) -> Column:
     if json == "":
         json = json_name(column, csv)
     return replace(column, entity=table, name=attribute.rstrip("_"), csv=csv, json=json)
+
+
+def bound(check: AnyCheck, names: Mapping[int, Column]) -> AnyCheck:
+    """The check on the named columns; the body of a class only knows them without a name."""
+    said = ((field.name, getattr(check, field.name)) for field in fields(check))
+    columns = {name: names[id(value)] for name, value in said if isinstance(value, Column)}
+    return replace(check, **cast("dict[str, Any]", columns))
 
 
 def json_name(column: Column, csv: str) -> str:

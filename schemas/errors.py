@@ -57,11 +57,25 @@ class Conflict(RosterHubError):
     code = "conflict"
 
 
+class Gone(RosterHubError):
+    """It was there once and is deleted."""
+
+    status = 410
+    code = "gone"
+
+
 class LengthRequired(RosterHubError):
     """An upload announces its length: send Content-Length, not a chunked body."""
 
     status = 411
     code = "length_required"
+
+
+class Outdated(RosterHubError):
+    """It has changed since it was read: read it again."""
+
+    status = 412
+    code = "precondition_failed"
 
 
 class TooLarge(RosterHubError):

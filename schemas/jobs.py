@@ -28,7 +28,7 @@ class Job(BaseModel):
 
 
 class ImportRoster(Job):
-    """A district has an import to do."""
+    """A district has a run to do: an import or an undo."""
 
     kind = "import_roster"
     queue = "imports"
@@ -43,5 +43,14 @@ class PurgeDistrict(Job):
     queue = "maintenance"
 
 
-AnyJob: TypeAlias = ImportRoster | PurgeDistrict
-JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict)
+class PreviewMapping(Job):
+    """A sample waits to be shown through a mapping."""
+
+    kind = "preview_mapping"
+    queue = "maintenance"
+
+    preview_id: UUID
+
+
+AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping
+JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict, PreviewMapping)

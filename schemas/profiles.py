@@ -2,16 +2,19 @@
 
 A profile lists the columns of each file in their order, spells the extension columns, and says
 which values Japan requires or prohibits on top of the binding. Columns are named by reference,
-so a typing mistake is an error. Sources: CSV binding 1 and 8, Japan profile 2 to 6.
+so a typing mistake is an error. What Japan asks of values stands in `schemas.japan`. Sources: CSV
+binding 1 and 8, Japan profile 2 to 6.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from schemas import japan
+from schemas.checks import AnyCheck
 from schemas.columns import AnyColumn, Column
 from schemas.roster import BINDING, AnyEntity
 from schemas.roster.people import User
-from schemas.roster.teaching import Course, Enrollment
+from schemas.roster.teaching import Enrollment
 
 MANIFEST_VERSION = "1.0"
 MANIFEST_HEADER = ("propertyName", "value")
@@ -24,7 +27,8 @@ class Profile:
 
     `manifest` is the `oneroster.version` it writes, `accepts` what it reads; `without` are declared
     columns that its files do not have; `spelling` renames extension columns; `words` widens
-    vocabularies. `required` and `prohibited` come on top of the binding's own mandatory marks.
+    vocabularies and `only` narrows them. `required` and `prohibited` come on top of the binding's
+    own mandatory marks, `checks` on top of those of the entities.
     """
 
     name: str
@@ -37,6 +41,8 @@ class Profile:
     required: frozenset[Column] = frozenset()
     prohibited: frozenset[Column] = frozenset()
     words: Mapping[Column, tuple[str, ...]] = field(default_factory=dict)
+    only: Mapping[Column, tuple[str, ...]] = field(default_factory=dict)
+    checks: tuple[AnyCheck, ...] = ()
 
     def columns(self, entity: AnyEntity) -> tuple[AnyColumn, ...]:
         """The columns of the file, in order."""
@@ -60,20 +66,7 @@ UNUSED_IN_JAPAN = frozenset(
     entity.file for entity in BINDING if entity.file not in BASE_FILES | OPTIONAL_FILES
 )
 
-JAPAN_REQUIRED = frozenset[Column](
-    {
-        User.user_master_identifier,
-        User.preferred_given_name,
-        User.preferred_family_name,
-        User.kana_given_name,
-        User.kana_family_name,
-        Enrollment.primary,
-    }
-)
-JAPAN_PROHIBITED = frozenset[Column]({Course.course_code})
-JAPAN_WORDS: Mapping[Column, tuple[str, ...]] = {
-    Enrollment.role: ("guardian",)  # the Japan Profile's list; JSON sends ext:guardian
-}
+JAPAN_WORDS = japan.WORDS
 DOMESTIC_SPELLING: Mapping[Column, str] = {
     Enrollment.shusseki_no: "metadata.jp.ShussekiNo",
     Enrollment.public_flg: "metadata.jp.PublicFlg",
@@ -101,9 +94,9 @@ JP_1_2_1 = Profile(
     spelling=DOMESTIC_SPELLING,
     required_files=BASE_FILES,
     unused_files=UNUSED_IN_JAPAN,
-    required=JAPAN_REQUIRED,
-    prohibited=JAPAN_PROHIBITED,
-    words=JAPAN_WORDS,
+    required=japan.REQUIRED,
+    prohibited=japan.PROHIBITED,
+    words=japan.WORDS,
 )
 PSE_6_00 = Profile(
     name="PSE-6.00",
@@ -112,9 +105,9 @@ PSE_6_00 = Profile(
     without=RESOURCES_OF_1_2,
     required_files=BASE_FILES,
     unused_files=UNUSED_IN_JAPAN,
-    required=JAPAN_REQUIRED,
-    prohibited=JAPAN_PROHIBITED,
-    words=JAPAN_WORDS,
+    required=japan.REQUIRED,
+    prohibited=japan.PROHIBITED,
+    words=japan.WORDS,
 )
 K12_1_0 = Profile(
     name="K12-1.0",
@@ -123,8 +116,8 @@ K12_1_0 = Profile(
     without=RESOURCES_OF_1_2,
     required_files=BASE_FILES,
     unused_files=UNUSED_IN_JAPAN,
-    prohibited=JAPAN_PROHIBITED,
-    words=JAPAN_WORDS,
+    prohibited=japan.PROHIBITED,
+    words=japan.WORDS,
 )
 
 PROFILES: Mapping[str, Profile] = {

@@ -36,6 +36,14 @@ JAPANESE: Mapping[str, str] = {
     "limit": "上限",
     "profile": "プロファイル",
     "target": "参照先",
+    "version": "版",
+    "since": "後の版",
+    "undone_by": "取り消した版",
+    "source": "元の列",
+    "org": "組織",
+    "role": "役割",
+    "rows": "行数",
+    "count": "件数",
 }
 GUESSES = ("guess", "guess_ja")
 """Facts that most findings leave empty."""
@@ -73,7 +81,7 @@ def row(rule: Rule, language: Language) -> tuple[str, ...]:
         case "ja":
             said = rule.ja, rule.hint_ja
     sentence, hint = (text.format_map(NAMES[language]).replace("|", "\\|") for text in said)
-    return f"`{rule.id}`", SEVERITIES[language][rule.severity], sentence, hint
+    return f'<a id="{rule.id}"></a>`{rule.id}`', SEVERITIES[language][rule.severity], sentence, hint
 
 
 def rewritten(guide: str, language: Language) -> str:

@@ -2,6 +2,6 @@
 
 from typing import Literal, TypeAlias, get_args
 
-Scope: TypeAlias = Literal["roster.read", "roster.demographics", "imports"]
+Scope: TypeAlias = Literal["roster.read", "roster.demographics", "imports", "settings"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """Every scope, and what a key gets when none is named."""

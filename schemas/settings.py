@@ -42,7 +42,6 @@ class Settings(BaseSettings):
     poll: float = Field(default=2.0, gt=0)
     attempts: int = Field(default=5, ge=1)
     import_timeout: float = Field(default=3600.0, gt=0)
-    upload_retention: float = Field(default=86_400.0, ge=0)
     work_folder: Path | None = None
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=0, le=65535)

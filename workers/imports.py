@@ -1,4 +1,4 @@
-"""One attempt at one import: claim it, bring the bytes, run the pipeline, say how it went.
+"""One attempt at one run: claim it, bring what it needs, run the pipeline, say how it went.
 
 Whatever happens, the row in PostgreSQL knows: an attempt that was interrupted is made again, by
 whoever claims the run next, until the attempts are used up.
@@ -7,16 +7,19 @@ whoever claims the run next, until the attempts are used up.
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 import psycopg
 import structlog
 from obstore.store import ObjectStore
+from psycopg.errors import QueryCanceled
 
 from pipeline import claims
 from pipeline.claims import Claim, Fenced, Stopped, Watch
 from pipeline.database import Connection, connect, one, tenant
 from pipeline.importing import Import
 from pipeline.limits import Limits
+from pipeline.undo import Undo
 from schemas.events import Emit, RunEnded
 from schemas.settings import Settings, plain
 from workers import metrics
@@ -25,8 +28,8 @@ from workers.scratch import scratch
 
 FAILURES = {
     "attempts_exhausted": {
-        "en": "The import was interrupted too often and was given up. Nothing was changed.",
-        "ja": "取り込みが何度も中断したため、中止しました。データは変更されていません。",
+        "en": "The run was interrupted too often and was given up. Nothing was changed.",
+        "ja": "処理が何度も中断したため、中止しました。データは変更されていません。",
     },
     "upload_damaged": {
         "en": "The stored upload is missing or damaged. Nothing was changed. Send it again.",
@@ -54,15 +57,15 @@ class Importer:
         return plain(self.settings.database_url)
 
     def attempt(self, tenant_id: int) -> bool:
-        """Work on the district's next import, if there is one; answer whether there was."""
+        """Work on the district's next run, if there is one; answer whether there was."""
         with connect(self.url, name="rosterhub import") as db:
             lease = self.settings.lease
             claim = claims.take(db, tenant_id, lease=lease, worker=self.worker)
             if claim is None:
                 return False
-            with metrics.SECONDS.labels(kind="import").time():
+            with metrics.SECONDS.labels(kind=claim.kind).time():
                 outcome = self._work(db, claim)
-        metrics.ATTEMPTS.labels(kind="import", outcome=outcome).inc()
+        metrics.ATTEMPTS.labels(kind=claim.kind, outcome=outcome).inc()
         return True
 
     def _work(self, db: Connection, claim: Claim) -> str:
@@ -75,8 +78,13 @@ class Importer:
                 lease=self.settings.lease,
                 timeout=self.settings.import_timeout,
                 stopping=self.stopping,
+                work=db,
             ) as watch:
-                return self._run(db, claim, watch)
+                try:
+                    return self._run(db, claim, watch)
+                except QueryCanceled:
+                    watch.check()  # the heartbeat has interrupted it, or else its time was over
+                    raise
         except Fenced:
             log.warning("run_taken_over", run_id=str(claim.id), fence=claim.fence)
             return "fenced"
@@ -89,13 +97,24 @@ class Importer:
             return "interrupted"
 
     def _run(self, db: Connection, claim: Claim, watch: Watch) -> str:
+        db.execute("select set_config('statement_timeout', %s, false)", [self._patience()])
+        match claim.kind:
+            case "import":
+                return self._import(db, claim, watch)
+            case "undo":
+                ended = Undo(claim, db, watch, self.emit, limits(self.settings)).run()
+                self.emit(ended)
+                return ended.state
+            case _:
+                assert_never(claim.kind)
+
+    def _import(self, db: Connection, claim: Claim, watch: Watch) -> str:
         with scratch(self.settings.work_folder) as folder:
             path = folder / "upload"
             try:
                 self._fetch(db, claim, path)
             except Damaged:
                 return self._fail(db, claim, watch, "upload_damaged")
-            db.execute("select set_config('statement_timeout', %s, false)", [self._patience()])
             ended = Import(claim, db, path, folder, watch, self.emit, limits(self.settings)).run()
         self.emit(ended)
         return ended.state

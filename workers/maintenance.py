@@ -1,4 +1,8 @@
-"""What nobody asks for and everybody expects: deleted districts, old uploads and leftovers go."""
+"""What nobody asks for and everybody expects: what has served its time goes.
+
+Uploads and old runs of every district, by its own policy; deleted districts entirely; what killed
+workers left behind.
+"""
 
 from collections.abc import Iterator
 
@@ -7,53 +11,144 @@ import structlog
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore
 from psycopg.sql import SQL, Identifier
+from pydantic import ValidationError
 
 from pipeline import beside
 from pipeline.database import Connection, connect, tenant
-from schemas.roster import ROSTERING
+from schemas.policy import Policy
 from schemas.statements import load
 
 NAMED = load("workers", "maintenance.sql")
 BATCH = 10_000
+FEW = 100  # runs at a time, for their findings go with them
 
 log = structlog.get_logger()
 
 
-def sweep(url: str, store: ObjectStore, retention: float) -> None:
+def sweep(url: str, store: ObjectStore) -> None:
     """One round over the leftovers of killed workers and over all districts."""
     with connect(url, role="rosterhub_control", name="rosterhub maintenance") as control:
         districts = control.execute(NAMED["districts"]).fetchall()
         with connect(url, name="rosterhub maintenance") as db:
             beside.sweep(db, control)
-            for tenant_id, deleted in districts:
+            for tenant_id, deleted, policy in districts:
                 try:
                     if deleted:
                         purge(db, control, store, tenant_id)
                     else:
-                        forget_uploads(db, store, tenant_id, retention)
+                        forget(db, store, tenant_id, Policy.model_validate(policy))
                 except (BaseError, OSError) as error:
                     # What the store keeps of one district keeps nobody else's.
                     log.warning("store_away", tenant_id=tenant_id, error=type(error).__name__)
+                except ValidationError:
+                    # A newer release wrote it; the maintenance of that release will understand.
+                    log.warning("policy_not_understood", tenant_id=tenant_id)
+
+
+# --- What has served its time ---------------------------------------------------------------
+
+
+def forget(db: Connection, store: ObjectStore, tenant_id: int, policy: Policy) -> None:
+    """Let a district's uploads and runs go when its policy says so."""
+    forget_uploads(db, store, tenant_id, policy.uploads_hours)
+    forget_lines(db, store, tenant_id)
+    if runs := forget_runs(db, tenant_id, policy.runs_days):
+        log.info("runs_forgotten", tenant_id=tenant_id, runs=runs)
+
+
+def forget_uploads(db: Connection, store: ObjectStore, tenant_id: int, hours: float | None) -> None:
+    """Delete the files of runs that ended long enough ago; None: all files."""
+    facts = {"tenant_id": tenant_id, "hours": hours, "id": None}
+    with tenant(db, tenant_id):
+        due = db.execute(NAMED["old_uploads"], facts).fetchall()
+    for (upload_id,) in due:
+        with tenant(db, tenant_id):
+            forget_upload(db, store, {**facts, "id": upload_id})
+
+
+def forget_upload(db: Connection, store: ObjectStore, facts: dict[str, object]) -> None:
+    """Delete a file while nobody can begin to import it again; the row stays and says so."""
+    held = db.execute(NAMED["hold_upload"], facts).fetchone()
+    # Looked at again now that it is held, for somebody may have been faster.
+    if held is None or db.execute(NAMED["old_uploads"], facts).fetchone() is None:
+        return
+    try:
+        obstore.delete(store, held[0])
+    except (NotFoundError, FileNotFoundError):
+        log.info("upload_was_gone", upload_id=str(facts["id"]))
+    db.execute(NAMED["mark_deleted"], facts)
+
+
+def forget_runs(db: Connection, tenant_id: int, days: int) -> int:
+    """Delete old runs with all that hangs on them, some at a time; answer how many there were."""
+    facts = {"tenant_id": tenant_id, "days": days}
+    runs = in_batches(db, tenant_id, "forget_runs", {**facts, "batch": FEW})
+    in_batches(db, tenant_id, "forget_upload_rows", {**facts, "batch": BATCH})
+    return runs
+
+
+def in_batches(db: Connection, tenant_id: int, statement: str, facts: dict[str, int]) -> int:
+    """Repeat a statement, each time in a transaction of its own, until there is little left."""
+    total = 0
+    while True:
+        with tenant(db, tenant_id):
+            gone = db.execute(NAMED[statement], facts).rowcount
+        total += gone
+        if gone < facts["batch"]:
+            return total
+
+
+def forget_lines(db: Connection, store: ObjectStore, tenant_id: int) -> None:
+    """Delete the known lines that a later import has replaced, or that a killed one left."""
+    facts = {"tenant_id": tenant_id}
+    with tenant(db, tenant_id):
+        quiet = db.execute(NAMED["recent_run"], facts).fetchone() is None
+    if quiet:
+        return  # nothing is left since we looked last, and to ask a store costs money
+    stored = keys(store, f"lines/{tenant_id}")
+    # Asked after the store: what an import has finished meanwhile is known by now.
+    with tenant(db, tenant_id):
+        used = {folder for (folder,) in db.execute(NAMED["lines_in_use"], facts)}
+    for key in stored:
+        if key.split("/")[2] not in used:
+            remove(store, key)
+
+
+def keys(store: ObjectStore, prefix: str) -> list[str]:
+    """The keys of the objects below a prefix."""
+    return [each["path"] for page in obstore.list(store, prefix=prefix) for each in page]
+
+
+def remove(store: ObjectStore, key: str) -> None:
+    """Delete an object; one that is not there is not missed."""
+    try:
+        obstore.delete(store, key)
+    except (NotFoundError, FileNotFoundError):
+        return
+
+
+# --- Deleted districts ----------------------------------------------------------------------
 
 
 def purge(db: Connection, control: Connection, store: ObjectStore, tenant_id: int) -> None:
     """Remove everything of a deleted district, in batches; safe to be interrupted and repeated."""
-    forget_uploads(db, store, tenant_id, retention=None)
-    rows = delete_all(db, "findings", tenant_id)
+    forget_uploads(db, store, tenant_id, hours=None)
+    for key in keys(store, f"lines/{tenant_id}"):
+        remove(store, key)
+    rows = sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=True))
     # Waits for an import that is about to commit; without its run no other can.
     with tenant(db, tenant_id):
         rows += db.execute(NAMED["remove_runs"], {"tenant_id": tenant_id}).rowcount
-    rows += sum(delete_all(db, table, tenant_id) for table in tables())
+    rows += sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=False))
     control.execute(NAMED["remove_district"], {"tenant_id": tenant_id})
     log.info("district_purged", tenant_id=tenant_id, rows=rows)
 
 
-def tables() -> Iterator[str]:
-    """Every table of a tenant that no run needs any more, dependent ones first."""
-    for entity in reversed(ROSTERING):
-        yield f"{entity.table}_history"
-        yield entity.table
-    yield from ("record_counts", "versions", "uploads")
+def tables(db: Connection, *, of_runs: bool) -> Iterator[str]:
+    """Every table of a tenant, dependent ones first: those that hang on runs, or the others."""
+    for name, hangs in db.execute(NAMED["tables"]).fetchall():
+        if hangs == of_runs:
+            yield name
 
 
 def delete_all(db: Connection, table: str, tenant_id: int) -> int:
@@ -69,19 +164,3 @@ def delete_all(db: Connection, table: str, tenant_id: int) -> int:
         total += gone
         if gone < BATCH:
             return total
-
-
-def forget_uploads(
-    db: Connection, store: ObjectStore, tenant_id: int, retention: float | None
-) -> None:
-    """Delete the files of runs that ended long enough ago; None: all files."""
-    facts = {"tenant_id": tenant_id, "retention": retention}
-    with tenant(db, tenant_id):
-        due = db.execute(NAMED["old_uploads"], facts).fetchall()
-    for upload_id, key in due:
-        try:
-            obstore.delete(store, key)
-        except (NotFoundError, FileNotFoundError):
-            log.info("upload_was_gone", upload_id=str(upload_id))
-        with tenant(db, tenant_id):
-            db.execute(NAMED["mark_deleted"], {**facts, "id": upload_id})

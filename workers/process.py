@@ -19,9 +19,10 @@ from dramatiq.brokers.redis import RedisBroker
 
 from pipeline import claims
 from pipeline.database import connect
-from schemas.jobs import PROCESSES, ImportRoster, ProcessKind, PurgeDistrict
+from schemas.jobs import JOBS, PROCESSES, ProcessKind
 from schemas.settings import Settings, plain
-from workers.imports import Importer
+from workers import previews
+from workers.imports import Importer, limits
 from workers.maintenance import sweep
 from workers.objects import open_store
 from workers.observers import all_of, to_log, to_metrics, to_stream
@@ -68,7 +69,7 @@ class Desk:
 
 
 def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
-    """Work off every district that has an import due, one run each per round."""
+    """Work off the districts that have a run due, each time the one served longest ago."""
     if left := sweep_scratch(settings.work_folder):
         log.info("scratch_swept", folders=left)
     emit = all_of(to_stream(plain(settings.redis_url)), to_metrics, to_log)
@@ -76,24 +77,26 @@ def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]
     importer = Importer(settings, open_store(settings.object_store), emit, worker, stopping)
 
     def work() -> None:
-        while not stopping.is_set() and sum(importer.attempt(each) for each in due(importer.url)):
+        # Whose turn it is, is asked again after every run: who came meanwhile may be next.
+        while not stopping.is_set() and any(importer.attempt(each) for each in due(importer.url)):
             pass
 
     return work
 
 
 def due(url: str) -> list[int]:
-    """The districts with an import to do."""
+    """The districts with a run to do, the one served longest ago first."""
     with connect(url, role="rosterhub_control", name="rosterhub poll") as db:
         return [tenant_id for (tenant_id,) in db.execute(claims.SQL["due"])]
 
 
 def service(settings: Settings) -> Callable[[], None]:
-    """Maintenance: deleted districts and old uploads."""
+    """Previews, for which somebody waits, and maintenance: deleted districts and old uploads."""
     store = open_store(settings.object_store)
 
     def work() -> None:
-        sweep(plain(settings.database_url), store, settings.upload_retention)
+        previews.answer(plain(settings.database_url), limits(settings))
+        sweep(plain(settings.database_url), store)
 
     return work
 
@@ -102,7 +105,7 @@ def broker_on(redis_url: str, desk: Desk, queues: tuple[str, ...]) -> RedisBroke
     """A broker whose actors are all the same bell. Dramatiq's own retries and limits stay out."""
     broker = RedisBroker(client=impatient(redis_url), namespace=NAMESPACE, middleware=[])
     dramatiq.set_broker(broker)
-    for job in (ImportRoster, PurgeDistrict):
+    for job in JOBS:
         if job.queue in queues:
             dramatiq.Actor(
                 desk.ring,

@@ -12,3 +12,12 @@ select
     )::bigint as total
 from districts
 where tenant_id = %(tenant_id)s
+
+-- at --
+-- The version that stood at an instant, and whether that is still to come.
+select
+    max(version) as version,
+    %(moment)s::timestamptz > clock_timestamp() as future
+from versions
+where tenant_id = %(tenant_id)s
+    and published_at <= %(moment)s

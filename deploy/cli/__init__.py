@@ -14,15 +14,20 @@ from typing import NoReturn
 
 import click
 
+from deploy.cli.check import check
 from deploy.cli.dev import dev
 from deploy.cli.districts import districts
+from deploy.cli.findings import findings
 from deploy.cli.keys import keys
+from deploy.cli.mappings import mappings
 from deploy.cli.migrate import migrate
+from deploy.cli.policy import policy
 from deploy.cli.push import push
 from deploy.cli.runs import runs
 from deploy.cli.sample import sample
 from deploy.cli.screen import Screen
 from deploy.cli.serve import serve, work
+from deploy.cli.versions import versions
 from deploy.messages import BAD_USAGE, INTERRUPTED, LANGS, Failure, Lang, spoken
 
 
@@ -98,5 +103,9 @@ def everywhere(command: click.Command) -> click.Command:
     return command
 
 
-for command in (dev, push, runs, sample, keys, districts, serve, work, migrate):
+runs.add_command(findings)
+for command in (
+    *(dev, push, check, runs, versions, mappings, policy),
+    *(sample, keys, districts, serve, work, migrate),
+):
     rosterhub.add_command(everywhere(command))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deploy.client import Client
 
 KEYS = "/api/v1/keys"
+ADMIN_KEYS = "/api/v1/admin-keys"
 PAGE = 100
 COLUMNS = ("id", "label", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
 
@@ -91,13 +92,19 @@ def made_in_database(label: str, days: int | None) -> dict[str, Any]:
     return {"id": key.id, "key": str(key), "expires_at": expires_at.isoformat()}
 
 
+of_administrators = click.option(
+    "--admin", is_flag=True, help="Keys of administrators, which belong to no district."
+)
+
+
 @keys.command("list")
+@of_administrators
 @as_json
 @talks_to_hub(as_admin=True)
 @pass_screen
-def list_keys(screen: Screen, client: "Client", *, as_json: bool) -> None:
+def list_keys(screen: Screen, client: "Client", *, admin: bool, as_json: bool) -> None:
     """List the keys of a district; never the keys themselves."""
-    found = list(client.items(KEYS, PAGE))
+    found = list(client.items(where(client, admin=admin), PAGE))
     if as_json:
         screen.json({"items": found})
     else:
@@ -106,9 +113,17 @@ def list_keys(screen: Screen, client: "Client", *, as_json: bool) -> None:
 
 @keys.command
 @click.argument("key_id", metavar="ID")
+@of_administrators
 @talks_to_hub(as_admin=True)
 @pass_screen
-def revoke(screen: Screen, client: "Client", key_id: str) -> None:
-    """End a key: it is refused from now on."""
-    client.delete(f"{KEYS}/{key_id}")
+def revoke(screen: Screen, client: "Client", key_id: str, *, admin: bool) -> None:
+    """End a key: it is refused from now on. The last administrator's key stays."""
+    client.delete(f"{where(client, admin=admin)}/{key_id}")
     screen.note(REVOKED, id=key_id)
+
+
+def where(client: "Client", *, admin: bool) -> str:
+    """The address of the keys that are meant."""
+    if admin:
+        client.speak_for(None)
+    return ADMIN_KEYS if admin else KEYS

@@ -1,16 +1,16 @@
-"""`rosterhub runs`: what was imported, what is being imported, and what is wrong with it."""
+"""`rosterhub runs`: what was imported and what is being imported; taking back, trying again."""
 
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy.cli.hub import talks_to_hub
-from deploy.cli.receipt import findings as show_findings
 from deploy.cli.receipt import found_text, receipt, summary
 from deploy.cli.screen import Screen, as_json, pass_screen
 from deploy.cli.watching import watched
-from deploy.messages import STAGES, STATES
+from deploy.messages import RUN_CANCELLED, RUN_WAITS, STAGES, STATES
 
 if TYPE_CHECKING:
     from deploy.client import Client
@@ -29,31 +29,67 @@ at_most = click.option(
 )
 
 
+KINDS = ("import", "undo")
+COLUMNS = ("id", "created_at", "state", "stage", "version", "findings", "upload")
+
+
+def instant(_: click.Context, __: click.Parameter, given: datetime | None) -> str | None:
+    """A day or a time of the reader's clock, as an instant that the hub understands."""
+    return given.astimezone().isoformat() if given else None
+
+
+a_moment = click.DateTime(
+    ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+)
+
+
 @click.group
 def runs() -> None:
-    """See imports and their findings."""
+    """See imports and their findings; cancel one, or try it again."""
 
 
 @runs.command("list")
+@click.option(
+    "--state", "states", type=click.Choice(list(STATES)), multiple=True, help="Repeat for more."
+)
+@click.option("--kind", type=click.Choice(KINDS), help="Imports, or what was taken back.")
+@click.option("--entity", help="What a single CSV holds, such as users.")
+@click.option("--created-by", metavar="KEY", help="Id of the key that pushed.")
+@click.option("--since", type=a_moment, callback=instant, help="Not before this day or time.")
+@click.option("--until", type=a_moment, callback=instant, help="Before this day or time.")
+@click.option("--file", help="A part of the name of the uploaded file.")
 @at_most
 @as_json
 @talks_to_hub()
 @pass_screen
-def list_runs(screen: Screen, client: "Client", limit: int, *, as_json: bool) -> None:
-    """List the newest runs."""
-    found = list(islice(client.items(IMPORTS, limit), limit))
+def list_runs(
+    screen: Screen,
+    /,
+    client: "Client",
+    states: tuple[str, ...],
+    limit: int,
+    *,
+    as_json: bool,
+    **filters: str | None,
+) -> None:
+    """List the newest runs, or those that the options name."""
+    query = {name: value for name, value in filters.items() if value}
+    if states:
+        query["state"] = ",".join(states)
+    found = list(islice(client.items(IMPORTS, limit, **query), limit))
     if as_json:
         screen.json({"items": found})
     else:
-        screen.table(
-            ["id", "state", "stage", "version", "findings"], [line(screen, r) for r in found]
-        )
+        screen.table(COLUMNS, [line(screen, run) for run in found])
 
 
 def line(screen: Screen, run: dict[str, Any]) -> list[object]:
     """A run as a line of the list."""
     found = found_text(screen, run["findings"])
-    return [run["id"], screen.say(STATES[run["state"]]), stage(screen, run), run["version"], found]
+    state = screen.say(STATES[run["state"]])
+    name = (run.get("upload") or {}).get("name")  # an undo has none
+    made = run.get("created_at")
+    return [run["id"], made, state, stage(screen, run), run["version"], found, name]
 
 
 def stage(screen: Screen, run: dict[str, Any]) -> str:
@@ -80,17 +116,12 @@ def show(screen: Screen, client: "Client", run: str, *, as_json: bool) -> None:
 
 @runs.command
 @a_run
-@at_most
 @as_json
 @talks_to_hub()
 @pass_screen
-def findings(screen: Screen, client: "Client", run: str, limit: int, *, as_json: bool) -> None:
-    """List what is wrong in the package of a run, with line and column."""
-    found = list(islice(client.items(f"{IMPORTS}/{run}/findings", limit), limit))
-    if as_json:
-        screen.json({"items": found})
-    else:
-        show_findings(screen, found)
+def watch(screen: Screen, client: "Client", run: str, *, as_json: bool) -> None:
+    """Follow a run to its end; the exit status tells the outcome."""
+    receipt(screen, client, watched(screen, client, run), as_json=as_json)
 
 
 @runs.command
@@ -98,6 +129,31 @@ def findings(screen: Screen, client: "Client", run: str, limit: int, *, as_json:
 @as_json
 @talks_to_hub()
 @pass_screen
-def watch(screen: Screen, client: "Client", run: str, *, as_json: bool) -> None:
-    """Follow a run to its end; the exit status tells the outcome."""
-    receipt(screen, client, watched(screen, client, run), as_json=as_json)
+def cancel(screen: Screen, client: "Client", run: str, *, as_json: bool) -> None:
+    """Take back a run that has applied nothing yet."""
+    found = client.post(f"{IMPORTS}/{run}/cancel", {})
+    if as_json:
+        screen.json(found)
+    else:
+        screen.note(RUN_CANCELLED, run=run)
+
+
+@runs.command
+@a_run
+@click.option("--wait", is_flag=True, help="Follow the new run to its end.")
+@as_json
+@talks_to_hub()
+@pass_screen
+def retry(screen: Screen, client: "Client", run: str, *, wait: bool, as_json: bool) -> None:
+    """Import the upload of a run once more, after it was rejected, has failed or was cancelled.
+
+    The address of the new run is printed first. With --wait the exit status tells the outcome.
+    """
+    again = client.post(f"{IMPORTS}/{run}/retry", {})
+    click.echo(f"{client.url}{IMPORTS}/{again['id']}", err=as_json)
+    if wait:
+        receipt(screen, client, watched(screen, client, again["id"]), as_json=as_json)
+    elif as_json:
+        screen.json(again)
+    else:
+        screen.note(RUN_WAITS, run=again["id"])

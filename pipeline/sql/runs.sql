@@ -2,9 +2,10 @@
 -- changes a claimed run names the fence of its claim: a stale worker changes nothing.
 
 -- claim --
--- The district's oldest import, if it is due or its worker has gone silent. A later one never passes
--- an earlier one that pauses: an old package must not be applied last. So claimers wait for each
--- other at the head of the line and look again; skipping it would let them pass.
+-- The district's oldest run, if it is due or its worker has gone silent: every kind of run writes its
+-- district. A later one never passes an earlier one that pauses: an old package must not be applied
+-- last. So claimers wait for each other at the head of the line and look again; skipping it would let
+-- them pass.
 update runs set
     state = 'running', stage = 'open', attempts = attempts + 1, fence = fence + 1,
     worker = %(worker)s, started_at = coalesce(started_at, clock_timestamp()),
@@ -13,8 +14,7 @@ update runs set
 where tenant_id = %(tenant_id)s and id = (
     select id from (
         select r.id, r.state, r.lease_until, r.next_run_at from runs as r
-        where r.tenant_id = %(tenant_id)s and r.kind = 'import'
-          and r.state in ('queued', 'running')
+        where r.tenant_id = %(tenant_id)s and r.state in ('queued', 'running')
         order by r.state = 'running' desc, r.created_at, r.id
         limit 1
         for update
@@ -22,19 +22,31 @@ where tenant_id = %(tenant_id)s and id = (
     where head.state = 'running' and head.lease_until < clock_timestamp()
        or head.state = 'queued' and head.next_run_at <= clock_timestamp()
 )
-returning id, attempts, fence, entity, mode, upload_id;
+returning id, attempts, fence, kind, entity, mode, upload_id, undoes;
 
 -- upload --
 -- Where the bytes of a run lie, and what they must be.
 select object_key, bytes, sha256 from uploads where tenant_id = %(tenant_id)s and id = %(upload_id)s;
 
 -- due --
--- Districts with something to do (control role): the reconciler's question.
-select distinct r.tenant_id from runs as r
-where r.kind = 'import' and (
+-- Districts with something to do and nobody at it (control role), the one served longest ago first:
+-- who has pushed much waits behind who has not, and a new district comes next.
+select r.tenant_id from runs as r
+where (
     r.state = 'queued' and r.next_run_at <= clock_timestamp()
     or r.state = 'running' and r.lease_until < clock_timestamp()
-);
+) and not exists (
+    select from runs as o
+    where o.tenant_id = r.tenant_id and o.state = 'running' and o.lease_until >= clock_timestamp()
+)
+group by r.tenant_id
+order by (select max(o.started_at) from runs as o where o.tenant_id = r.tenant_id) nulls first,
+    min(r.created_at);
+
+-- stands --
+-- A look between two heartbeats.
+select id from runs
+where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running';
 
 -- renew --
 -- The heartbeat: a longer lease, and how far the run is.
@@ -50,26 +62,16 @@ select id from runs
 where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running'
 for update;
 
--- forget_findings --
--- An attempt begins with a clean sheet.
-delete from findings where tenant_id = %(tenant_id)s and run_id = %(id)s;
-
--- add_finding --
-insert into findings
-    (tenant_id, run_id, seq, file, line, "column", sourced_id, rule, severity, value, facts)
-values (
-    %(tenant_id)s, %(run_id)s, %(seq)s, %(file)s, %(line)s, %(column)s, %(sourced_id)s, %(rule)s,
-    %(severity)s, %(value)s, %(facts)s
-);
-
 -- lock_district --
--- One writer at a time; answers the version that stands.
-select version, published_at from districts where tenant_id = %(tenant_id)s for update;
+-- One writer at a time; answers the version that stands. `for update` would also keep every upload to
+-- the district waiting, whose row refers to this one.
+select version, published_at, policy from districts where tenant_id = %(tenant_id)s
+for no key update;
 
 -- add_version --
 -- dateLastModified of everything this version changed: later than the last by 1 ms at least.
-insert into versions (tenant_id, version, run_id, kind, published_at, counts)
-select tenant_id, %(version)s, %(id)s, 'import',
+insert into versions (tenant_id, version, run_id, kind, undoes, published_at, counts)
+select tenant_id, %(version)s, %(id)s, %(kind)s, %(undoes)s,
     greatest(
         date_trunc('milliseconds', clock_timestamp()),
         coalesce(published_at + interval '1 millisecond', '-infinity')

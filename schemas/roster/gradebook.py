@@ -1,7 +1,12 @@
 """Categories, line items, results, score scales and their links."""
 
+from schemas.checks import FormWhere, NotBefore
 from schemas.columns import Choice, Day, Decimal, Flag, Pairs, Ref, Text, Whole
 from schemas.entity import Entity
+from schemas.rules import values
+
+CASE_ID = "urn:uuid:[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+"""How CASE names a learning objective (binding 7)."""
 
 
 class Category(Entity, file="categories", rest="Category", service="Gradebook"):
@@ -26,6 +31,8 @@ class LineItem(Entity, file="lineItems", rest="LineItem", service="Gradebook"):
     result_value_min = Decimal(doc="Lowest score, inclusive.")
     result_value_max = Decimal(doc="Highest score, inclusive.")
     school_sourced_id = Ref(to="orgs", kind="school", required=True, doc="The school.")
+
+    checks = (NotBefore(rule=values.RANGE, column=result_value_max, begin=result_value_min),)
 
 
 class ScoreScale(Entity, file="scoreScales", rest="ScoreScale", service="Gradebook"):
@@ -102,6 +109,16 @@ class LineItemLearningObjectiveId(
         doc="A UUID URN where the source is case.",
     )
 
+    checks = (
+        FormWhere(
+            rule=values.OBJECTIVE,
+            column=learning_objective_id,
+            other=source,
+            word="case",
+            pattern=CASE_ID,
+        ),
+    )
+
 
 class ResultLearningObjectiveId(
     Entity, file="resultLearningObjectiveIds", rest="Result", service="Gradebook"
@@ -130,4 +147,14 @@ class ResultLearningObjectiveId(
         personal=True,
         json="learningObjectiveSet.learningObjectiveResults.textScore",
         doc="Mastery score as text.",
+    )
+
+    checks = (
+        FormWhere(
+            rule=values.OBJECTIVE,
+            column=learning_objective_id,
+            other=source,
+            word="case",
+            pattern=CASE_ID,
+        ),
     )

@@ -1,7 +1,9 @@
 """Organisations and academic sessions."""
 
+from schemas.checks import NotBefore
 from schemas.columns import Choice, Day, Ref, Text, Year
 from schemas.entity import Entity
+from schemas.rules import values
 
 
 class Org(Entity, file="orgs", rest="Org"):
@@ -34,3 +36,5 @@ class AcademicSession(Entity, file="academicSessions", rest="AcademicSession"):
     school_year = Year(
         required=True, doc="Year in which the school year ends (Japan: in which it starts)."
     )
+
+    checks = (NotBefore(rule=values.ORDER, column=end_date, begin=start_date, apart=True),)

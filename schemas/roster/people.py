@@ -1,7 +1,9 @@
 """Users and what belongs to them: roles, profiles, demographics."""
 
+from schemas.checks import NotBefore
 from schemas.columns import Choice, Day, Flag, Key, Pairs, Ref, Refs, Text, Texts
 from schemas.entity import Entity
+from schemas.rules import values
 
 
 class User(Entity, file="users", rest="User"):
@@ -110,6 +112,8 @@ class Role(Entity, file="roles", rest="Role"):
     end_date = Day(doc="End day, exclusive.")
     org_sourced_id = Ref(to="orgs", required=True, doc="The org where the role holds.")
     user_profile_sourced_id = Ref(to="userProfiles", doc="A profile of the same person.")
+
+    checks = (NotBefore(rule=values.ORDER, column=end_date, begin=begin_date),)
 
 
 class Demographics(Entity, file="demographics", rest="Demographics"):

@@ -1,7 +1,9 @@
 """Courses, classes, and who is in them."""
 
+from schemas.checks import NotBefore, OnlyWith, Paired
 from schemas.columns import Choice, Day, Flag, Ref, Refs, Text, Texts, Whole
 from schemas.entity import Entity
+from schemas.rules import values
 
 
 class Course(Entity, file="courses", rest="Course"):
@@ -14,6 +16,8 @@ class Course(Entity, file="courses", rest="Course"):
     org_sourced_id = Ref(to="orgs", required=True, doc="Owning org, of any type.")
     subjects = Texts(doc="Human readable subjects, paired with subjectCodes.")
     subject_codes = Texts(doc="Machine codes, paired with subjects.")
+
+    checks = (Paired(rule=values.PAIRING, column=subject_codes, other=subjects),)
 
 
 class Class(Entity, file="classes", rest="Class"):
@@ -36,6 +40,8 @@ class Class(Entity, file="classes", rest="Class"):
     periods = Texts(doc="Time slots of the day.")
     special_needs = Flag(csv="metadata.jp.specialNeeds", doc="Special-needs class (Japan).")
 
+    checks = (Paired(rule=values.PAIRING, column=subject_codes, other=subjects),)
+
 
 class Enrollment(Entity, file="enrollments", rest="Enrollment"):
     """A person in a class."""
@@ -56,3 +62,10 @@ class Enrollment(Entity, file="enrollments", rest="Enrollment"):
         csv="metadata.jp.shussekiNo", personal=True, doc="Attendance number in the class (Japan)."
     )
     public_flg = Flag(csv="metadata.jp.publicFlg", doc="Public flag (Japan).")
+
+    checks = (
+        OnlyWith(
+            rule=values.PRIMARY, column=primary, words=("true",), other=role, others=("teacher",)
+        ),
+        NotBefore(rule=values.ORDER, column=end_date, begin=begin_date),
+    )

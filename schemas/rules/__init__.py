@@ -7,12 +7,12 @@ Sentences may use {file}, {line}, {column}, {value} and the finding's own facts.
 
 from collections.abc import Mapping
 
-from schemas.rules import header, manifest, package, records, text, values
+from schemas.rules import header, manifest, mapping, package, records, repairs, text, undo, values
 from schemas.rules.rule import Finding, Rule, Severity, Value
 
 __all__ = ["RULES", "SECTIONS", "Finding", "Rule", "Severity", "Value"]
 
-SECTIONS = (package, manifest, text, header, values, records)
+SECTIONS = (package, manifest, text, header, repairs, mapping, values, records, undo)
 
 RULES: Mapping[str, Rule] = {
     rule.id: rule

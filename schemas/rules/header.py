@@ -50,3 +50,27 @@ HEADER_SPELLING = Rule(
     "nothing to do.",
     "対応は不要です。",
 )
+NOT_IN_PROFILE = Rule(
+    "header.not_in_profile",
+    "warning",
+    "{file} has the column {column}, which the profile {profile} does not have; it was read.",
+    "{file} にプロファイル {profile} にない列 {column} があります(読み込みました)。",
+    "leave the column out, or choose the profile that the SIS follows.",
+    "列を外すか、校務支援システムが従うプロファイルを選んでください。",
+)
+LACKS_OF_PROFILE = Rule(
+    "header.lacks_of_profile",
+    "warning",
+    "The header of {file} lacks {column}, which the profile {profile} has.",
+    "{file} の見出しに、プロファイル {profile} にある {column} がありません。",
+    "add the column, or choose the profile that the SIS follows.",
+    "列を加えるか、校務支援システムが従うプロファイルを選んでください。",
+)
+REQUIRED_BY_PROFILE = Rule(
+    "header.required_by_profile",
+    "error",
+    "The header of {file} lacks {column}, which the profile {profile} requires.",
+    "{file} の見出しに、プロファイル {profile} で必須の {column} がありません。",
+    "add the column with its values, or choose the profile that the SIS follows.",
+    "列と値を加えるか、校務支援システムが従うプロファイルを選んでください。",
+)

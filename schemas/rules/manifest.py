@@ -74,3 +74,27 @@ NOT_STORED = Rule(
     "nothing to do.",
     "対応は不要です。",
 )
+OTHER_VERSION = Rule(
+    "manifest.other_version",
+    "warning",
+    "{column} is {value}; the profile {profile}, which the district has chosen, writes {expected}.",
+    "{column} が {value} です。教育委員会が選んだプロファイル {profile} では {expected} と書きます。",
+    "export in that profile, or let the hub find the profile.",
+    "そのプロファイルで出力するか、プロファイルを自動判定にしてください。",
+)
+REQUIRED_FILE = Rule(
+    "manifest.required_file",
+    "warning",
+    "The manifest says absent for {target}, which the profile {profile} requires in a full package.",
+    "manifest では {target} が absent ですが、プロファイル {profile} の全件パッケージでは必須です。",
+    "send {target} as well; what is stored of it stays as it is.",
+    "{target} も送ってください(保存済みの内容はそのまま残ります)。",
+)
+UNUSED_FILE = Rule(
+    "manifest.unused_file",
+    "warning",
+    "The manifest says {value} for {target}, which the profile {profile} does not use.",
+    "manifest では {target} が {value} ですが、プロファイル {profile} では使いません。",
+    "leave the file out and say absent.",
+    "ファイルを外し、absent と書いてください。",
+)

@@ -49,10 +49,13 @@ class Finding:
             name: getattr(self, name) for name in ("file", "line", "column", "sourced_id", "value")
         }
         names = Gaps({**own, **self.facts})
-        return {
-            "ja": f"{self.rule.ja} 直し方: {self.rule.hint_ja}".format_map(names),
-            "en": f"{self.rule.en} Fix: {self.rule.hint_en}".format_map(names),
-        }
+        ja, en = (
+            f"{self.rule.ja} 直し方: {self.rule.hint_ja}",
+            f"{self.rule.en} Fix: {self.rule.hint_en}",
+        )
+        if "source" in self.facts:  # the column as the district's own file calls it
+            ja, en = f"{ja} 元の列: {{source}}。", f"{en} Source column: {{source}}."
+        return {"ja": ja.format_map(names), "en": en.format_map(names)}
 
 
 class Gaps(dict[str, Value]):

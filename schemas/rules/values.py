@@ -1,4 +1,8 @@
-"""What can be wrong with one row: its values, each and together (CSV binding 4, 7 and 8)."""
+"""What can be wrong with one row: its values, each and together.
+
+First what the binding asks (CSV binding 4 to 8), then what the Japan profiles ask (Japan profile 3
+and 5 to 9); `schemas.roster` and `schemas.japan` say of which columns.
+"""
 
 from schemas.rules.rule import Rule
 
@@ -9,22 +13,6 @@ REQUIRED = Rule(
     "{column} が空です。",
     "give the value at the source.",
     "元のデータに値を入れてください。",
-)
-PROFILE_REQUIRED = Rule(
-    "value.required_by_profile",
-    "warning",
-    "{column} is empty; the profile {profile} requires it.",
-    "{column} が空です。プロファイル {profile} では必須です。",
-    "give the value at the source.",
-    "元のデータに値を入れてください。",
-)
-PROFILE_PROHIBITED = Rule(
-    "value.prohibited_by_profile",
-    "warning",
-    "{column} has a value; the profile {profile} leaves it empty.",
-    "{column} に値があります。プロファイル {profile} では空にします。",
-    "leave the value empty.",
-    "値を空にしてください。",
 )
 BLANK_IN_BULK = Rule(
     "value.blank_in_bulk",
@@ -113,4 +101,222 @@ PAIRS = Rule(
     "{column} の値 {value} は {{左:右}} の形ではありません。",
     "write items such as {{Koumu:0001}}, separated by commas.",
     "{{Koumu:0001}} のような項目をコンマ区切りで書いてください。",
+)
+PAIRING = Rule(
+    "value.pairing",
+    "error",
+    "{column} is {value}: subjects and subjectCodes need equally many items.",
+    "{column} の値は {value} です。subjects と subjectCodes の項目の数が違います。",
+    "give every subject its code, in the same order, or leave both columns empty.",
+    "教科名と教科コードを同じ数だけ同じ順に書くか、両方とも空にしてください。",
+)
+ORDER = Rule(
+    "value.order",
+    "error",
+    "{column} is {value}: the end does not lie behind the beginning.",
+    "{column} の値は {value} です。終了日が開始日より後になっていません。",
+    "correct one of the two dates.",
+    "開始日か終了日を直してください。",
+)
+RANGE = Rule(
+    "value.range",
+    "error",
+    "{column} is {value}: the highest score lies below the lowest.",
+    "{column} の値は {value} です。最高点が最低点より低くなっています。",
+    "correct resultValueMin or resultValueMax.",
+    "resultValueMin か resultValueMax を直してください。",
+)
+PRIMARY = Rule(
+    "value.primary",
+    "error",
+    "{column} is {value}, but the role is not teacher.",
+    "{column} が {value} ですが、role が teacher ではありません。",
+    "write false for everybody but teachers.",
+    "教員以外は false にしてください。",
+)
+OBJECTIVE = Rule(
+    "value.objective",
+    "error",
+    "{column} is {value}: where source is case, it is a UUID URN.",
+    "{column} の値は {value} です。source が case のときは UUID の URN を書きます。",
+    "write urn:uuid: and the identifier of the learning objective.",
+    "urn:uuid: に続けて学習目標の識別子を書いてください。",
+)
+PROFILE_REQUIRED = Rule(
+    "value.required_by_profile",
+    "error",
+    "{column} is empty; the profile {profile} requires it.",
+    "{column} が空です。プロファイル {profile} では必須です。",
+    "give the value at the source.",
+    "元のデータに値を入れてください。",
+)
+PROFILE_PROHIBITED = Rule(
+    "value.prohibited_by_profile",
+    "error",
+    "{column} is {value}; the profile {profile} leaves it empty.",
+    "{column} に値 {value} があります。プロファイル {profile} では空にします。",
+    "leave the value empty.",
+    "値を空にしてください。",
+)
+PROFILE_VOCABULARY = Rule(
+    "value.vocabulary_of_profile",
+    "error",
+    "{column} is {value}; the profile {profile} only knows {expected}.",
+    "{column} の値は {value} です。プロファイル {profile} で使える値: {expected}",
+    "write one of the words that the profile knows.",
+    "プロファイルで使える値のどれかにしてください。",
+)
+UUID = Rule(
+    "value.uuid",
+    "warning",
+    "{column} is {value}: an identifier should be a UUID (version 4) in lower case.",
+    "{column} の値 {value} は、小文字の UUID(バージョン 4)が推奨されています。",
+    "give every record a UUID that it keeps; many receivers check it.",
+    "各記録に、変わらない UUID を付けてください。検査する受け手が多くあります。",
+)
+UUID_V4 = Rule(
+    "value.uuid_v4",
+    "error",
+    "{column} is {value}: it must be a UUID of version 4.",
+    "{column} の値 {value} は UUID(バージョン 4)ではありません。",
+    "write the UUID that was issued for this person once and for all.",
+    "その人に発行済みの、生涯変わらない UUID を書いてください。",
+)
+UTC = Rule(
+    "value.utc",
+    "warning",
+    "{column} is {value}: Japan writes UTC with three decimals, such as 2026-04-01T00:00:00.000Z.",
+    "{column} の値は {value} です。UTC で小数 3 桁まで書きます(例: 2026-04-01T00:00:00.000Z)。",
+    "write the instant in UTC, not in Japanese time.",
+    "日本時間ではなく UTC で書いてください。",
+)
+SESSION_TITLE = Rule(
+    "value.session_title",
+    "error",
+    "{column} is {value}: a school year is called by its Western year and the sign for school year.",
+    "{column} の値は {value} です。年度は「2026年度」の形で書きます。",
+    "write the year in four digits and the word for school year, never the name of an era.",
+    "西暦 4 桁に「年度」を付けてください。和暦は使えません。",
+)
+SCHOOL_YEAR = Rule(
+    "value.school_year",
+    "error",
+    "{column} is {value}: title, schoolYear, startDate (1 April) and endDate (31 March) tell"
+    " different school years.",
+    "{column} の値は {value} です。title、schoolYear、startDate(4 月 1 日)、endDate(翌年 3 月 31 日)の"
+    "年度が一致しません。",
+    "for the school year that starts in 2026: schoolYear 2026, from 2026-04-01 to 2027-03-31.",
+    "2026 年度なら schoolYear は 2026、期間は 2026-04-01 から 2027-03-31 です。",
+)
+COURSE_TITLE = Rule(
+    "value.course_title",
+    "error",
+    "{column} is {value}: it begins with the school year and ends without a blank.",
+    "{column} の値は {value} です。「2026年度国語」のように年度で始め、末尾に空白を置きません。",
+    "write the school year and the subject, or the school year and the word for home room.",
+    "年度に続けて教科名(学級なら「ホームルーム」)を書いてください。",
+)
+GRADE = Rule(
+    "value.grade",
+    "error",
+    "{column} is {value}: grades are {expected}.",
+    "{column} の値 {value} は学年として使えません。使える値: {expected}",
+    "write the grade codes of the Japan profile, separated by commas.",
+    "日本プロファイルの学年コードを、コンマ区切りで書いてください。",
+)
+SUBJECT_CODE = Rule(
+    "value.subject_code",
+    "error",
+    "{column} is {value}: subject codes are {expected}, in steps of ten.",
+    "{column} の値 {value} は教科コードとして使えません。使える値: {expected}(10 刻み)",
+    "write the subject codes of the Japan profile, separated by commas.",
+    "日本プロファイルの教科コードを、コンマ区切りで書いてください。",
+)
+KANA = Rule(
+    "value.kana",
+    "error",
+    "{column} is {value}: it is written in full-width katakana.",
+    "{column} の値 {value} は全角カタカナではありません。",
+    "write the reading in full-width katakana, without hiragana, kanji or half-width letters.",
+    "ひらがな、漢字、半角文字を使わず、全角カタカナで書いてください。",
+)
+HALF_WIDTH_KANA = Rule(
+    "value.half_width_kana",
+    "error",
+    "{column} is {value}: half-width katakana are not allowed.",
+    "{column} の値 {value} に半角カタカナがあります。",
+    "write full-width katakana, or let the hub do so in the policy.",
+    "全角カタカナで書くか、ポリシーで自動変換を有効にしてください。",
+)
+DISTRICT_PARENT = Rule(
+    "value.district_parent",
+    "error",
+    "{column} is {value}: a district has no parent.",
+    "{column} に値 {value} があります。教育委員会(district)には上位組織を書きません。",
+    "leave the value empty.",
+    "値を空にしてください。",
+)
+SCHOOL_CODE = Rule(
+    "value.school_code",
+    "error",
+    "{column} is {value}: a school code has 13 characters and ends with its check digit.",
+    "{column} の値 {value} は学校コード(13 文字、末尾は検査数字)ではありません。",
+    "write the school code of the ministry of education, or leave the value empty.",
+    "文部科学省の学校コードを書くか、値を空にしてください。",
+)
+BOARD_CODE = Rule(
+    "value.board_code",
+    "error",
+    "{column} is {value}: the code of a board of education has six digits.",
+    "{column} の値 {value} は教育委員会コード(都道府県 2 桁を含む数字 6 桁)ではありません。",
+    "write the code of the board of education, or leave the value empty.",
+    "教育委員会コードを書くか、値を空にしてください。",
+)
+GUARDIAN = Rule(
+    "value.guardian",
+    "error",
+    "{column} is {value}, which Japan does not use.",
+    "{column} の値 {value} は日本では使いません。",
+    "write guardian.",
+    "guardian と書いてください。",
+)
+SECONDARY_ROLE = Rule(
+    "value.secondary_role",
+    "error",
+    "{column} is {value}, which is never the primary role.",
+    "{column} の値 {value} は主たる役割(primary)にできません。",
+    "make teacher the primary role, and this one secondary.",
+    "teacher を primary とし、この役割は secondary にしてください。",
+)
+KANA_SIGNS = Rule(
+    "value.kana_signs",
+    "warning",
+    "{column} is {value}: some receivers refuse full-width blanks and middle dots.",
+    "{column} の値 {value} に全角の空白か「・」があります。受け取れない相手があります。",
+    "separate the parts of a name with a half-width blank.",
+    "名前の区切りは半角の空白にしてください。",
+)
+CHARACTERS = Rule(
+    "value.characters",
+    "warning",
+    "{column} is {value}: it has a sign outside of JIS X 0213.",
+    "{column} の値 {value} に JIS X 0213 にない文字があります。",
+    "write the base character, without variants; other systems may not show this one.",
+    "異体字や外字は基本の文字に置き換えてください。他のシステムで表示できないことがあります。",
+)
+UNUSUAL = Rule(
+    "value.unusual",
+    "warning",
+    "{column} is {value}: not every receiver in Japan reads this.",
+    "{column} の値は {value} です。日本では受け取れない相手があります。",
+    "prefer the words that the Japan profile lists.",
+    "日本プロファイルの一覧にある値を使ってください。",
+)
+SEVERAL = Rule(
+    "value.several",
+    "warning",
+    "{column} is {value}: Japan writes one item here.",
+    "{column} の値は {value} です。日本では 1 つだけ書きます。",
+    "keep one item.",
+    "1 つだけにしてください。",
 )

@@ -25,6 +25,9 @@ KEPT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "versions": ("tenant_id", "run_id", "published_at"),
         "districts": ("tenant_id", "id", "name", "published_at", "created_at"),
         "findings": ("tenant_id", "run_id"),
+        "finding_counts": ("tenant_id", "run_id"),
+        "finding_files": ("tenant_id", "run_id"),
+        "finding_groups": ("tenant_id", "run_id"),
     }
 )
 """Every table that an import writes, and the columns by which two districts may differ."""

@@ -14,14 +14,16 @@ from falcon.testing import Result
 from psycopg.types.json import Jsonb
 from redis import Redis
 
-from api.imports import FILES
+from api.history import FILES
 from schemas.jobs import ImportRoster, Job
 from schemas.settings import Settings
+from schemas.statements import load
 from tests.api.conftest import Books, Client, District, Serve
 
 PATH = "/api/v1/imports"
 ZIP = {"Content-Type": "application/zip"}
 CSV = {"Content-Type": "text/csv"}
+LOCK = load("pipeline", "runs.sql")["lock_district"]
 
 
 def sent(hub: Client, key: str, body: bytes = b"PK", query: str = "", **headers: str) -> Result:
@@ -251,6 +253,7 @@ def test_a_finding_says_where_and_what_in_both_languages(
     first, second = hub.get(f"{PATH}/{run_id}/findings", north.key).json["items"]
     assert set(first) == {
         "file", "line", "column", "sourcedId", "rule", "severity", "value", "message",
+        "seq", "school", "row", "causedBy", "hint", "docs",
     }  # fmt: skip
     assert (first["file"], first["line"], first["sourcedId"]) == ("users", 7, "u-1")
     assert "2026-02-30" in first["message"]["en"]
@@ -308,3 +311,103 @@ def test_two_hundred_uploads_pass_a_hung_redis(
         os.kill(pid, signal.SIGCONT)
     assert {status for status, _ in answers} == {202}
     assert sorted(seconds for _, seconds in answers)[197] < 1.0
+
+
+# --- History ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def history(books: Books, north: District) -> dict[str, str]:
+    """Four runs, the oldest first, and one of them undoes."""
+    day = "2026-04-0{}T00:00:00Z".format
+    failed: dict[str, Any] = {"state": "failed", "finished_at": day(9)}
+    runs = {
+        "nightly": {"created_at": day(1), "created_by": "sis", **failed},
+        "users": {"created_at": day(2), "entity": "users", "mode": "upsert"},
+        "held": {"created_at": day(3), "state": "held"},
+        "undo": {"created_at": day(4), "kind": "undo", "undoes": 1, "upload_id": None},
+    }
+    made = {name: books.run(north.tenant_id, **values) for name, values in runs.items()}
+    with books.connected("rosterhub_app", north.tenant_id) as connection:
+        for name, file in (("nightly", "RO_20260401_架空市.zip"), ("users", "USERS_100%.csv")):
+            connection.execute(
+                "insert into uploads (tenant_id, id, object_key, bytes, sha256, name)"
+                " values (%(t)s, %(u)s, 'k', 1, '\\x00', %(n)s)",
+                {"t": north.tenant_id, "u": (upload := uuid4()), "n": file},
+            )
+            connection.execute("update runs set upload_id = %s where id = %s", [upload, made[name]])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["undo", "held", "users", "nightly"]),
+        ("state=failed", ["nightly"]),
+        ("state=held,failed", ["held", "nightly"]),
+        ("kind=undo", ["undo"]),
+        ("kind=import", ["held", "users", "nightly"]),
+        ("entity=users", ["users"]),
+        ("created_by=sis", ["nightly"]),
+        ("created_by=nobody", []),
+        ("since=2026-04-02T00:00:00Z", ["undo", "held", "users"]),
+        ("until=2026-04-02T00:00:00Z", ["nightly"]),
+        ("since=2026-04-02T09:00:00%2B09:00&until=2026-04-02T09:00:01+09:00", ["users"]),
+        ("file=ro_2026", ["nightly"]),
+        ("file=%E6%9E%B6%E7%A9%BA", ["nightly"]),
+        ("file=100%25", ["users"]),
+        ("file=1_0", []),
+        ("state=queued&entity=users&kind=import&file=users", ["users"]),
+        ("state=failed&entity=users", []),
+    ],
+)
+def test_the_history_is_filtered(
+    hub: Client, north: District, history: dict[str, str], query: str, names: list[str]
+) -> None:
+    answer = hub.get(f"{PATH}?{query}", north.key)
+    assert answer.status_code == 200
+    assert [item["id"] for item in answer.json["items"]] == [history[name] for name in names]
+
+
+def test_filters_hold_from_page_to_page(
+    hub: Client, north: District, history: dict[str, str]
+) -> None:
+    found, address = [], f"{PATH}?limit=1&state=queued,failed&since=2026-04-01T09:00:00%2B09:00"
+    while address:
+        page = hub.get(address, north.key).json
+        found += [item["id"] for item in page["items"]]
+        address = page["next"]
+    assert found == [history[name] for name in ("undo", "users", "nightly")]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("state=done", "state"),
+        ("state=failed,", "state"),
+        ("kind=export", "kind"),
+        ("entity=people", "entity"),
+        ("since=yesterday", "since"),
+        ("since=2026-04-01", "since"),
+        ("until=2026-04-01T00:00:00", "until"),
+        ("until=", "until"),
+        ("file=", "file"),
+        ("created_by=%00", "created_by"),
+    ],
+)
+def test_a_filter_that_means_nothing_is_refused(
+    hub: Client, north: District, query: str, field: str
+) -> None:
+    answer = hub.get(f"{PATH}?{query}", north.key)
+    assert (answer.status_code, answer.json["field"]) == (400, field)
+
+
+def test_a_package_is_taken_while_another_one_is_imported(
+    hub: Client, books: Books, north: District
+) -> None:
+    """An import holds its district until it ends; whoever pushes does not wait for that."""
+    with books.connected("rosterhub_app", north.tenant_id) as connection:
+        connection.execute(LOCK, {"tenant_id": north.tenant_id})
+        before = time.monotonic()
+        assert sent(hub, north.key).status_code == 202
+        assert time.monotonic() - before < 2

@@ -16,7 +16,10 @@ ADMINISTRATORS = {
     "/api/v1/districts/{district_id}",
     "/api/v1/keys",
     "/api/v1/keys/{key_id}",
+    "/api/v1/admin-keys",
+    "/api/v1/admin-keys/{key_id}",
 }
+SETTINGS = {"/api/v1/policy"}
 LISTS = {"/api/v1/imports"} | {
     f"{ROOT}/{file}"
     for file in (
@@ -30,8 +33,33 @@ LISTS = {"/api/v1/imports"} | {
     )
 }
 RUNS = {f"/api/v1/imports/{{run_id}}{rest}" for rest in ("", "/findings", "/events")}
+RUNS |= {
+    f"/api/v1/imports/{{run_id}}/findings{rest}"
+    for rest in ("/groups", "/rows", "/summary", ".csv", ".ndjson")
+}
+ACTS = {f"/api/v1/imports/{{run_id}}/{act}" for act in ("cancel", "retry")}
+MAPPINGS = {"/api/v1/mappings", "/ims/oneroster/v1p2/mappings/{entity_type}"} | {
+    f"/api/v1/mappings/{rest}"
+    for rest in (
+        "templates",
+        "templates/{template}",
+        "lookups",
+        "lookups/{name}",
+        "previews/{preview_id}",
+        "{entity}",
+        "{entity}/versions",
+        "{entity}/versions/{version}",
+        "{entity}/versions/{version}/restore",
+        "{entity}/preview",
+    )
+}
 RECORDS = {f"{path}/{{sourced_id}}" for path in LISTS if path.startswith(ROOT)}
-MATRIX = OPEN | ADMINISTRATORS | LISTS | RUNS | RECORDS
+VERSION = "/api/v1/versions/{version}"
+HISTORY = {f"{VERSION}{rest}" for rest in ("", "/diff", "/diff.csv", "/diff.ndjson")}
+TIMELINES = {"/api/v1/versions", "/api/v1/records/{entity}/{sourced_id}/timeline"}
+WAYS_BACK = {f"{VERSION}/{act}" for act in ("undo", "release")}
+MATRIX = OPEN | ADMINISTRATORS | SETTINGS | LISTS | RUNS | ACTS | MAPPINGS | RECORDS
+MATRIX |= HISTORY | TIMELINES | WAYS_BACK
 
 SECRET = "northern-secret"
 
@@ -142,11 +170,41 @@ def test_another_district_gets_nothing_though_its_identifiers_are_the_same(
         )
     for path in RUNS:
         assert get(path.replace("{run_id}", run_id), south.key).status_code == 404
+    for path in ACTS:
+        real = path.replace("{run_id}", run_id)
+        assert hub.post(real, south.key).status_code == 404
     for path in ADMINISTRATORS:
         real = path.replace("{district_id}", "north").replace("{key_id}", "x")
         for method in routes(hub)[path]:
             assert hub.ask(method, real, south.key).status_code == 403
     assert get("/api/v1/imports", south.key).json["items"] == []
+
+
+@pytest.mark.usefixtures("run_id")
+def test_another_district_has_a_history_of_its_own(
+    hub: Client, books: Books, north: District, south: District
+) -> None:
+    books.publish(north.tenant_id, {"orgs": []}, "2026-05-01T00:00:00Z")
+
+    def real(path: str, version: int) -> str:
+        named = path.replace("{version}", str(version)).replace("{entity}", "users")
+        return named.replace("{sourced_id}", "x")
+
+    for path in (HISTORY | TIMELINES) - {VERSION, "/api/v1/versions"}:
+        assert SECRET in hub.get(real(path, 1), north.key).text, path
+        own = hub.get(real(path, 1), south.key)
+        assert own.status_code == 200
+        assert SECRET not in own.text
+        assert "southern" in own.text
+    assert [v["version"] for v in hub.get("/api/v1/versions", south.key).json["items"]] == [1]
+    for path in HISTORY:
+        assert hub.get(real(path, 2), north.key).status_code == 200
+        assert hub.get(real(path, 2), south.key).status_code == 404
+    for path in WAYS_BACK:
+        assert hub.post(real(path, 2), south.key).status_code == 404
+    assert hub.post(real(f"{VERSION}/undo", 1), south.key).status_code == 202
+    assert books.rows(north.tenant_id, "select from runs where kind = 'undo'") == []
+    assert books.rows(north.tenant_id, "select from versions where released_at is not null") == []
 
 
 @pytest.mark.usefixtures("run_id")

@@ -30,7 +30,9 @@ PAGES += sorted(PROJECT.glob("docs/**/*.md"))
 CODE = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```\w*\n.*?^```$", re.MULTILINE | re.DOTALL)
 TYPED = re.compile(r"^(?:[$#] |  )(?:\S*/)?((?:rosterhub|make) .+)$", re.MULTILINE)
-ADDRESS = re.compile(r"/(?:api/v1|ims|health|metrics)(?![\w.])[\w/{}-]*", re.ASCII)
+ADDRESS = re.compile(
+    r"/(?:api/v1|ims|health|metrics)(?![\w.])[\w/{}-]*(?:\.(?:csv|ndjson)\b)?", re.ASCII
+)
 
 any_language = pytest.mark.parametrize("language", LANGUAGES)
 any_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))

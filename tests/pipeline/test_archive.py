@@ -16,7 +16,7 @@ import pytest
 
 from loadtests import faults
 from loadtests.rosters import FAULTS, District, write_package
-from pipeline.archive import package
+from pipeline.archive import inspected, package
 from pipeline.faults import Broken
 from pipeline.limits import MIB, Limits
 from schemas.rules import Finding
@@ -248,9 +248,9 @@ def test_a_name_in_front_of_the_data_that_is_no_text_is_found(opened: Opened) ->
     assert ids(opened(data)) == ["package.corrupt"]
 
 
-def test_encryption_is_refused_in_both_shapes(opened: Opened) -> None:
+def test_encryption_is_refused_in_every_shape(opened: Opened) -> None:
     data = zipped(("orgs.csv", ROW))
-    for flag in (0x1, 0x1 | 0x40):
+    for flag in (0x1, 0x1 | 0x40, 0x40, 0x2000):
         assert "package.encrypted" in ids(
             opened(patched(data, central(data) + 8, struct.pack("<H", flag)))
         )
@@ -271,6 +271,21 @@ def test_an_entry_beyond_the_end_is_refused(opened: Opened) -> None:
     assert "package.overlap" in ids(opened(beyond))
     beyond = patched(data, central(data) + 20, struct.pack("<L", 1 << 30))
     assert "package.overlap" in ids(opened(beyond))
+
+
+def test_an_entry_that_reaches_into_the_directory_is_refused(opened: Opened) -> None:
+    data = zipped(("orgs.csv", ROW))
+    packed = struct.unpack_from("<L", data, central(data) + 20)[0]
+    into = patched(data, central(data) + 20, struct.pack("<L", packed + 1))
+    assert ids(opened(into)) == ["package.overlap"]
+
+
+def test_a_name_that_an_extra_field_replaces_is_refused() -> None:
+    """Newer versions of Python believe an extra field of the entry more than its name."""
+    entry = ZipInfo("orgs.csv")
+    entry.filename = "users.csv"
+    (finding,) = inspected(entry)
+    assert (finding.rule.id, finding.value) == ("package.entry_name", "orgs.csv")
 
 
 @pytest.mark.parametrize("ratio", [150, 400])

@@ -7,7 +7,7 @@ from schemas import rules
 from schemas.rules import Finding
 
 ERROR = Finding(rule=rules.values.GUID, file="orgs.csv")
-WARNING = Finding(rule=rules.values.PROFILE_REQUIRED, file="orgs.csv")
+WARNING = Finding(rule=rules.values.CHARACTERS, file="orgs.csv")
 
 
 def test_severities_are_counted_and_an_error_is_fatal() -> None:

@@ -18,13 +18,13 @@ from pipeline.frames import Checker, typed
 from pipeline.header import layout
 from schemas.columns import AnyColumn
 from schemas.ddl import sql_type
-from schemas.profiles import JP_1_2_1, K12_1_0, V1_2, V1_2_1, Profile
+from schemas.profiles import JP_1_2_1, V1_2_1, Profile
 from schemas.roster import BINDING, BY_FILE, AnyEntity
 from schemas.roster.gradebook import Category, LineItem, Result, ScoreScale
 from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Demographics, Role, User
 from schemas.roster.resources import Resource
-from schemas.roster.teaching import Class, Course, Enrollment
+from schemas.roster.teaching import Class, Enrollment
 from schemas.runs import Mode
 
 Copied: TypeAlias = Callable[[AnyColumn, list[str]], list[Any]]
@@ -250,7 +250,7 @@ def frame(column: AnyColumn, *values: str | None) -> tuple[AnyEntity, Any, pl.Da
 
 
 def broken(
-    column: AnyColumn, value: str | None, mode: Mode = "bulk", profile: Profile = JP_1_2_1
+    column: AnyColumn, value: str | None, mode: Mode = "bulk", profile: Profile = V1_2_1
 ) -> list[str]:
     """The rules that a cell breaks."""
     entity, shape, rows = frame(column, value)
@@ -388,18 +388,6 @@ def test_every_required_column_is_required_and_no_other(entity: AnyEntity) -> No
             column.csv for column in shape.columns if column.required
         }
         assert {(f.file, f.line) for f in found} == {(f"{entity.file}.csv", 7)}
-
-
-def test_japan_requires_and_prohibits_with_a_warning() -> None:
-    assert broken(User.kana_given_name, None) == ["value.required_by_profile"]
-    assert broken(User.kana_given_name, None, profile=K12_1_0) == []
-    assert broken(Course.course_code, "HR") == ["value.prohibited_by_profile"]
-    assert broken(Course.course_code, "HR", profile=V1_2) == []
-
-
-def test_japan_knows_a_guardian_in_a_class() -> None:
-    assert broken(Enrollment.role, "guardian") == []
-    assert broken(Enrollment.role, "guardian", profile=V1_2_1) == ["value.vocabulary"]
 
 
 @pytest.mark.parametrize("size", [300, 301])

@@ -364,15 +364,20 @@ class TestFindings:
     def test_warnings_beyond_the_limit_reject_too(
         self, district: "District", town: "Package"
     ) -> None:
-        poor = town
-        for key in ("taro", "hana", "mother", "father"):
-            poor = poor.change("users", key, {"metadata.jp.kanaGivenName": ""})
+        strangers = [
+            {
+                **town.row("users", "father"),
+                "sourcedId": f"stranger-{n}",
+                "username": f"stranger-{n}",
+                "userMasterIdentifier": f"00000000-0000-4000-8000-00000000000{n}",
+            }
+            for n in range(4)
+        ]
+        poor = town.put("users", *strangers)
+        district.push(town)
+        assert district.push(poor, limits=Limits(findings_max=3)).state == "rejected"
         done = district.push(poor)
         assert (done.state, len(done.findings)) == ("applied", 4)
-        done = district.push(
-            poor.change("users", "taro", {"sms": "1"}), limits=Limits(findings_max=3)
-        )
-        assert done.state == "rejected"
 
     def test_all_faults_of_all_files_are_named_in_one_attempt(
         self, district: "District", town: "Package"
@@ -397,7 +402,12 @@ class TestFindings:
     ) -> None:
         if loaded:
             district.push(town)
-        stranger = {**town.row("users", "father"), "sourcedId": "stranger"}
+        stranger = {
+            **town.row("users", "father"),
+            "sourcedId": "stranger",
+            "username": "stranger",
+            "userMasterIdentifier": "00000000-0000-4000-8000-000000000009",
+        }
         done = district.push(town.put("users", stranger))
         assert (done.state, done.places) == (
             "applied",

@@ -1,4 +1,4 @@
-"""Rules between records: against the state that the import would leave, in both directions."""
+"""References: against the state that the import would leave, in both directions."""
 
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -150,17 +150,13 @@ class TestForward:
         district.agrees(book)
 
     @pytest.mark.parametrize("later", [False, True], ids=["first load", "later"])
-    def test_a_record_may_point_at_itself_and_two_at_each_other(
+    def test_users_may_point_at_themselves_and_at_each_other(
         self, district: "District", town: "Package", *, later: bool
     ) -> None:
         if later:
             district.push(town)
-        circle = (
-            town.change("orgs", "board", {"parentSourcedId": "board"})
-            .change("academicSessions", "t1", {"parentSourcedId": "t2"})
-            .change("academicSessions", "t2", {"parentSourcedId": "t1"})
-            .change("users", "mother", {"agentSourcedIds": "father,mother"})
-            .change("users", "father", {"agentSourcedIds": "mother"})
+        circle = town.change("users", "mother", {"agentSourcedIds": "father,mother"}).change(
+            "users", "father", {"agentSourcedIds": "mother"}
         )
         done = district.push(circle)
         assert (done.state, done.findings) == ("applied", [])
@@ -170,7 +166,10 @@ class TestForward:
     ) -> None:
         base = town.without("roles", "userProfiles", "enrollments", "demographics")
         done = district.push(base)
-        assert done.rules == {"record.user_without_role"}
+        assert done.rules == {
+            "record.user_without_role",
+            "record.home_class_without_enrollment",
+        }
         book.push(base)
         rest = town.only("roles", "userProfiles", "enrollments", "demographics")
         assert district.push(rest).state == "applied"
@@ -269,7 +268,7 @@ class TestDuplicates:
         changed: bool,
         piece: int,
     ) -> None:
-        again = {**town.row("enrollments", "e2"), **({"primary": "true"} if changed else {})}
+        again = {**town.row("enrollments", "e2"), **({"endDate": "2027-03-31"} if changed else {})}
         bad = town.put("enrollments", again, again)
         done = (district if first else loaded).push(bad, limits=Limits(piece=piece, partition=500))
         assert done.state == "rejected"

@@ -74,7 +74,7 @@ class TestMutations:
         changed = town.change("users", "mother", more).change("users", "father", {"email": "a@b"})
         changed = changed.change("users", "taro", {"grades": "", "userIds": "", "sms": ""})
         changed = changed.change("orgs", "board", {"identifier": "", "metadata.x": "new"})
-        changed = changed.change("enrollments", "e1", {"primary": "", "metadata.jp.PublicFlg": ""})
+        changed = changed.change("enrollments", "e1", {"metadata.jp.PublicFlg": ""})
         push(changed)
         push(town)
 
@@ -139,7 +139,9 @@ class TestStates:
     def test_bulk_and_delta_in_one_package(self, push: Both, town: "Package") -> None:
         push(town)
         mixed = town.only("orgs", "courses").put("orgs", ORG)
-        mixed = mixed.delta("enrollments", {**town.row("enrollments", "e1"), "primary": ""})
+        mixed = mixed.delta(
+            "enrollments", {**town.row("enrollments", "e1"), "endDate": "2027-03-31"}
+        )
         mixed = mixed.delta("enrollments", town.row("enrollments", "e2"), status="tobedeleted")
         push(mixed)
 
@@ -150,7 +152,7 @@ class TestStates:
         push(town)
         fewer = town.drop("enrollments", "e1", "e2")
         fewer = fewer.put("enrollments", {**town.row("enrollments", "e1"), "sourcedId": "e9"})
-        push(fewer.change("enrollments", "e3", {"primary": "true"}), "enrollments", mode)
+        push(fewer.change("enrollments", "e3", {"endDate": "2027-03-31"}), "enrollments", mode)
         gone = {k for k, r in district.records("enrollments").items() if r["status"] != "active"}
         assert gone == ({"e1", "e2"} if mode == "bulk" else set())
 

@@ -1,11 +1,14 @@
 """The published layouts, against the model and against real packages."""
 
 import csv
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from schemas.checks import SchoolYear
+from schemas.columns import Column, Flag
 from schemas.profiles import (
     JP_1_2_1,
     K12_1_0,
@@ -18,7 +21,7 @@ from schemas.profiles import (
 )
 from schemas.roster import BINDING, BY_FILE, BY_TABLE, AnyEntity
 from schemas.roster.people import User
-from schemas.roster.teaching import Class, Course, Enrollment
+from schemas.roster.teaching import Class, Enrollment
 
 JAPAN = (JP_1_2_1, PSE_6_00, K12_1_0)
 every_profile = pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda p: p.name)
@@ -77,8 +80,56 @@ def test_japan_requires_what_the_model_calls_required_always(
 
 
 @every_japanese
-def test_japan_leaves_the_course_code_empty(profile: Profile) -> None:
-    assert profile.prohibited == {Course.course_code}
+def test_japan_leaves_empty_what_the_model_prohibits_or_fixes_as_blank(
+    profile: Profile, csv_model: dict[str, Any]
+) -> None:
+    empty = {
+        (file, column["name"])
+        for file, model in csv_model.items()
+        if file in BY_FILE
+        for column in model["columns"]
+        if column["jp"]["required"] == "prohibited" or column["jp"]["rule"].startswith("blank,")
+    }
+    assert {(BY_TABLE[c.entity].file, c.csv) for c in profile.prohibited} == empty
+
+
+@every_japanese
+def test_japan_fixes_what_the_model_calls_fixed(
+    profile: Profile, csv_model: dict[str, Any]
+) -> None:
+    fixed = {
+        (file, column["name"])
+        for file, model in csv_model.items()
+        if file in BY_FILE
+        for column in model["columns"]
+        if column["jp"]["required"] == "fixed"
+    }
+    years = next(check for check in profile.checks if isinstance(check, SchoolYear))
+    told: set[Column] = {*profile.only, *profile.prohibited, years.start, years.end}
+    assert fixed <= {(BY_TABLE[column.entity].file, column.csv) for column in told}
+
+
+@every_japanese
+def test_a_closed_vocabulary_holds_words_of_the_binding_or_of_the_profile(
+    profile: Profile,
+) -> None:
+    for column, words in profile.only.items():
+        known = {"true", "false"} if isinstance(column, Flag) else {*getattr(column, "words", ())}
+        assert {*words} <= known | {*profile.words.get(column, ())}, column
+
+
+@every_profile
+def test_a_check_is_about_columns_of_one_file(profile: Profile) -> None:
+    for check in (*profile.checks, *(c for entity in BINDING for c in entity.checks)):
+        said = (getattr(check, field.name) for field in fields(check))
+        assert {c.entity for c in said if isinstance(c, Column)} == {check.column.entity}
+        assert check.column in BY_TABLE[check.column.entity].columns
+
+
+def test_the_binding_asks_the_same_under_every_profile() -> None:
+    asked = [check for entity in BINDING for check in entity.checks]
+    assert len(asked) == 9
+    assert not {*asked} & {check for profile in PROFILES.values() for check in profile.checks}
 
 
 @every_japanese

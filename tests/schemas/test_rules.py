@@ -9,7 +9,10 @@ from schemas import rules
 from schemas.rules import RULES, Finding, Rule
 
 OWN = {"file", "line", "column", "sourced_id", "value"}
-FACTS = {"expected", "found", "guess", "guess_ja", "limit", "profile", "target"}
+FACTS = {
+    *("count", "expected", "found", "guess", "guess_ja", "limit", "org", "profile", "role", "rows"),
+    *("since", "target", "undone_by", "version"),
+}
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
 
 
@@ -30,7 +33,8 @@ def test_ids_occur_once() -> None:
 @every_rule
 def test_an_id_has_one_shape(rule: Rule) -> None:
     assert re.fullmatch(
-        r"(package|manifest|csv|header|value|record|reference)\.[a-z0-9_]+", rule.id
+        r"(package|manifest|csv|header|mapping|repair|value|record|reference|undo)\.[a-z0-9_]+",
+        rule.id,
     )
 
 

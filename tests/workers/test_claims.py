@@ -8,10 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeAlias
-from uuid import UUID
+from typing import TypeAlias, get_args
+from uuid import UUID, uuid4
 
 import pytest
+from psycopg.errors import CheckViolation
 
 from pipeline import claims
 from pipeline.claims import Claim, Fenced, Watch
@@ -137,6 +138,54 @@ def test_the_clock_of_a_worker_may_be_wrong(
     assert hub.run(run_id)["attempts"] == 1
 
 
+# --- Kinds of runs ---------------------------------------------------------------------------
+
+
+def test_a_claim_of_an_undo_says_what_it_takes_back(hub: Hub, district: int) -> None:
+    run_id = undo(hub, district, 7)
+    claim = hub.take(district)
+    assert (claim.id, claim.kind, claim.undoes, claim.upload_id) == (run_id, "undo", 7, None)
+    hub.change(run_id, state="queued", lease_until=None)
+    assert district in due(hub)
+
+
+def test_every_kind_is_a_writer_and_they_come_in_the_order_made(hub: Hub, district: int) -> None:
+    made = [
+        hub.push(district, age=4),
+        undo(hub, district, 1, age=3),
+        hub.push(district, age=2),
+        undo(hub, district, 1, age=1),
+    ]
+    for run_id in made:
+        claim = hub.take(district)
+        assert claim.id == run_id
+        assert hub.free(district) is None, "a district has one writer"
+        with connect(hub.url) as db, claims.holding(db, claim):
+            end(db, claim)
+    assert hub.free(district) is None
+
+
+def test_every_declared_kind_and_no_other_is_accepted(hub: Hub, district: int) -> None:
+    given = {"import": "upload_id", "undo": "undoes"}
+    assert {*given} == {*get_args(claims.Kind)}
+    for run_id, kind in ((hub.push(district), "undo"), (undo(hub, district, 1), "import")):
+        with pytest.raises(CheckViolation):
+            hub.change(run_id, kind=kind)
+        with pytest.raises(CheckViolation):
+            hub.change(run_id, kind="dance")
+
+
+def undo(hub: Hub, tenant_id: int, version: int, *, age: float = 0.0) -> UUID:
+    """The run of an undo, as the gateway leaves it."""
+    run_id = uuid4()
+    hub.admin.execute(
+        "insert into runs (tenant_id, id, kind, undoes, created_by, created_at)"
+        " values (%s, %s, 'undo', %s, 'test', now() - make_interval(secs => %s))",
+        [tenant_id, run_id, version, age],
+    )
+    return run_id
+
+
 def due(hub: Hub) -> list[int]:
     with connect(hub.url, role="rosterhub_control") as db:
         return [tenant_id for (tenant_id,) in db.execute(claims.SQL["due"])]
@@ -247,7 +296,7 @@ def naively(db: Connection, tenant_id: int, worker: str) -> Claim | None:
     if row is None:
         return None
     attempts, fence, upload_id = row
-    return Claim(tenant_id, found[0], attempts, fence, None, None, upload_id)
+    return Claim(tenant_id, found[0], attempts, fence, upload_id=upload_id)
 
 
 def test_sixteen_workers_claim_every_run_once_in_order_and_one_per_district(hub: Hub) -> None:
@@ -255,5 +304,5 @@ def test_sixteen_workers_claim_every_run_once_in_order_and_one_per_district(hub:
 
 
 def test_the_same_check_catches_a_claim_without_a_lock(hub: Hub) -> None:
-    hub.admin.execute("drop index runs_one_import")
+    hub.admin.execute("drop index runs_one_writer")
     assert storm(hub, naively) >= {"claimed twice", "two at a time"}

@@ -4,7 +4,7 @@ import logging
 import socket
 import threading
 import time
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -230,3 +230,112 @@ def test_the_lease_is_renewed_while_an_attempt_lasts(
 
     importer(dawdle, lease=0.4).attempt(district)
     assert (hub.run(run_id)["state"], hub.run(run_id)["attempts"]) == ("applied", 1)
+
+
+# --- Undos -----------------------------------------------------------------------------------
+
+
+def undo(hub: Hub, tenant_id: int, version: int) -> UUID:
+    """The run of an undo, as the gateway leaves it."""
+    run_id = uuid4()
+    hub.admin.execute(
+        "insert into runs (tenant_id, id, kind, undoes, created_by)"
+        " values (%s, %s, 'undo', %s, 'test')",
+        [tenant_id, run_id, version],
+    )
+    return run_id
+
+
+def first_names(hub: Hub, tenant_id: int) -> list[tuple[str]]:
+    """What a wrong import changes here."""
+    return hub.admin.execute(
+        "select given_name, digest from users where tenant_id = %s and status = 'active'"
+        " order by sourced_id",
+        [tenant_id],
+    ).fetchall()
+
+
+def test_an_undo_is_an_attempt_like_any_other(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    hub.push(district, package())
+    assert importer().attempt(district)
+    before = first_names(hub, district)
+    hub.push(district, package("Wrong"))
+    assert importer().attempt(district)
+    assert first_names(hub, district) != before
+    run_id = undo(hub, district, 2)
+    events: list[Event] = []
+    assert importer(events.append).attempt(district)
+    run = hub.run(run_id)
+    assert (run["state"], run["version"], run["attempts"]) == ("applied", 3, 1)
+    assert first_names(hub, district) == before
+    assert events[0] == RunStarted(run_id=run_id, attempt=1)
+    assert isinstance(events[-1], RunEnded)
+    assert events[-1].counts == run["counts"]
+
+
+def test_an_undo_behind_an_import_takes_back_what_that_made(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    hub.push(district, package(), age=3)
+    hub.push(district, package("Wrong"), age=2)
+    run_id = undo(hub, district, 2)
+    while importer().attempt(district):
+        pass
+    assert hub.run(run_id)["version"] == 3
+
+
+@pytest.mark.parametrize("stage", ["read", "check", "apply", "publish"])
+def test_an_undo_that_was_taken_over_changes_nothing_and_is_done_by_the_heir(
+    hub: Hub, district: int, importer: Make, package: Package, stage: str
+) -> None:
+    for name in (None, "Wrong"):
+        hub.push(district, package(name))
+        importer().attempt(district)
+    before = first_names(hub, district)
+    run_id = undo(hub, district, 2)
+
+    def lose(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == stage:
+            hub.let_lapse(run_id)
+            hub.take(district, worker="the heir")
+
+    with capture_logs() as lines:
+        assert importer(lose).attempt(district)
+    assert [line["event"] for line in lines] == ["run_taken_over"]
+    assert (first_names(hub, district), hub.count("versions", district)) == (before, 2)
+    hub.let_lapse(run_id)
+    assert importer().attempt(district)
+    run = hub.run(run_id)
+    assert (run["state"], run["version"], run["fence"]) == ("applied", 3, 3)
+
+
+def test_a_worker_that_is_to_stop_gives_an_undo_back(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    hub.push(district, package())
+    importer().attempt(district)
+    run_id = undo(hub, district, 1)
+    stopping = threading.Event()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage == "check":
+            stopping.set()
+
+    assert importer(stop, stopping).attempt(district)
+    assert (hub.run(run_id)["state"], hub.count("versions", district)) == ("queued", 1)
+    assert importer().attempt(district)
+    assert hub.run(run_id)["state"] == "applied"
+
+
+def test_an_undo_that_was_interrupted_too_often_fails(
+    hub: Hub, district: int, importer: Make, package: Package
+) -> None:
+    hub.push(district, package())
+    importer().attempt(district)
+    run_id = undo(hub, district, 1)
+    hub.change(run_id, attempts=2)
+    assert importer(attempts=2).attempt(district)
+    assert_failed(hub, run_id, "attempts_exhausted")
+    assert hub.count("versions", district) == 1

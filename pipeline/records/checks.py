@@ -1,0 +1,477 @@
+"""What the records of a roster must add up to: one SQL query per rule, the same for every engine.
+
+A query selects `line, sourced_id, value` of each row that breaks the rule, then the facts of its
+sentence under their names, then `person` where records of that person may be missing because their
+rows are faulty. It may speak of these relations, for each table T:
+
+    after_T   the active rows as they will be after the apply; `line` is null for a stored row
+    staged_T  the rows of the package that differ from what is stored (offline: all of them)
+    touched_T the rows that change or go, as they were and as they will be
+    new_T     the active rows whose sourcedId is not stored
+    items_T_C each item of the list column C of the rows of after_T: `line, sourced_id, key`
+
+A rule must cost only for what changed. So `near` says which rows of after_T matter, by a column and
+the keys it must be among; where there is nothing stored, all rows matter and it is left away.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import LiteralString
+
+from schemas import rules
+from schemas.columns import AnyColumn, Column
+from schemas.roster import AnyEntity
+from schemas.roster.orgs import AcademicSession, Org
+from schemas.roster.people import Role, User
+from schemas.roster.teaching import Class, Course, Enrollment
+from schemas.rules import Rule
+
+JAPAN = frozenset({"JP-1.2.1", "PSE-6.00", "K12-1.0"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A rule and the query for what breaks it. `entity` and `column` are the place that is named.
+
+    `near`: by relation, a column and the query for its keys. `parts`: queries with a name of their
+    own. `whole`: columns of files that must be known completely, for the rule looks for what is
+    not there; a faulty row of theirs that names `person` is what the finding follows from.
+    """
+
+    rule: Rule
+    entity: AnyEntity
+    column: AnyColumn | None
+    sql: LiteralString
+    near: Mapping[str, tuple[str, LiteralString]] = field(default_factory=dict)
+    parts: Mapping[str, LiteralString] = field(default_factory=dict)
+    whole: tuple[Column, ...] = ()
+    facts: tuple[str, ...] = ()
+    japan: bool = False
+
+    @property
+    def text(self) -> str:
+        """All that its queries say."""
+        return " ".join([self.sql, *self.parts.values(), *(keys for _, keys in self.near.values())])
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A reference whose target must be of one type; outside of Japan an `ext:` type passes too."""
+
+    entity: AnyEntity
+    column: AnyColumn
+    to: AnyEntity
+    type: AnyColumn
+    expected: str
+    japan: bool = False
+
+    @property
+    def rule(self) -> Rule:
+        """What a target of another type breaks."""
+        return rules.records.KIND_BY_PROFILE if self.japan else rules.records.KIND
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        Course, Course.school_year_sourced_id, AcademicSession, AcademicSession.type, "schoolYear"
+    ),
+    Kind(Class, Class.school_sourced_id, Org, Org.type, "school"),
+    Kind(Enrollment, Enrollment.school_sourced_id, Org, Org.type, "school"),
+    Kind(User, User.primary_org_sourced_id, Org, Org.type, "school", japan=True),
+    Kind(Org, Org.parent_sourced_id, Org, Org.type, "district", japan=True),
+    Kind(User, User.home_class, Class, Class.class_type, "homeroom", japan=True),
+)
+"""CSV binding 8; in Japan also japan-profile 5 and 8."""
+
+
+MEMBERS = """
+    select start, line, min(at) as ring from walk as w
+    where exists (select 1 from walk as o where o.start = w.start and o.at = w.start)
+    group by start, line
+"""
+RINGS = """
+    select s.line, s.sourced_id, s.parent_sourced_id as value
+    from staged_TABLE as s
+    where s.line in (select min(line) from members group by ring)
+"""
+WALK = """
+    select sourced_id as start, line, parent_sourced_id as at from staged_TABLE
+    where status = 'active' and parent_sourced_id is not null
+    union
+    select w.start, w.line, a.parent_sourced_id
+    from walk as w join after_TABLE as a on a.sourced_id = w.at
+    where a.parent_sourced_id is not null
+"""
+
+
+def cycle(entity: AnyEntity, column: AnyColumn) -> Check:
+    """A record that is above itself. Of each ring the first changed row is named."""
+    walk = WALK.replace("TABLE", entity.table)
+    return Check(
+        rule=rules.records.CYCLE,
+        entity=entity,
+        column=column,
+        parts={"walk": walk, "members": MEMBERS},
+        sql=RINGS.replace("TABLE", entity.table),
+    )
+
+
+def twice(rule: Rule, column: AnyColumn) -> Check:
+    """A value that two users have; the later rows are named."""
+    near = f"select {column.name} from staged_users where status = 'active'"  # noqa: S608
+    return Check(
+        rule=rule,
+        entity=User,
+        column=column,
+        near={"after_users": (column.name, near)},
+        sql="""
+            select line, sourced_id, NAME as value from (
+                select line, sourced_id, NAME,
+                    row_number() over (partition by NAME order by line nulls first) as nth
+                from after_users
+                where NAME in (
+                    select NAME from after_users where NAME is not null
+                    group by NAME having count(*) > 1
+                )
+            ) as same where nth > 1 and line is not null
+        """.replace("NAME", column.name),
+        japan=True,
+    )
+
+
+CHANGED_ROLES = "select user_sourced_id from touched_roles"
+ROLES_OR_PROFILES = """
+    select user_sourced_id from staged_roles
+    union select user_sourced_id from touched_user_profiles
+"""
+USERS_OR_ROLES = """
+    select sourced_id from staged_users union select user_sourced_id from touched_roles
+"""
+USERS_OR_ENROLLMENTS = """
+    select sourced_id from staged_users union select user_sourced_id from touched_enrollments
+"""
+ROLES_OR_ENROLLMENTS = """
+    select user_sourced_id from touched_roles
+    union select user_sourced_id from touched_enrollments
+"""
+TAUGHT = """
+    select class_sourced_id from staged_enrollments where role = 'teacher' and "primary"
+"""
+
+CHECKS: tuple[Check, ...] = (
+    cycle(Org, Org.parent_sourced_id),
+    cycle(AcademicSession, AcademicSession.parent_sourced_id),
+    # CSV binding 8, roles: at most one primary per person and org.
+    Check(
+        rule=rules.records.PRIMARY_ROLE,
+        entity=Role,
+        column=Role.role_type,
+        near={"after_roles": ("user_sourced_id", "select user_sourced_id from staged_roles")},
+        sql="""
+            select r.line, r.sourced_id, r.user_sourced_id as value, r.org_sourced_id as org
+            from after_roles as r join (
+                select user_sourced_id, org_sourced_id, min(coalesce(line, 0)) as first
+                from after_roles where role_type = 'primary'
+                group by user_sourced_id, org_sourced_id having count(*) > 1
+            ) as p
+              on p.user_sourced_id = r.user_sourced_id and p.org_sourced_id = r.org_sourced_id
+            where r.role_type = 'primary' and r.line > p.first
+        """,
+        facts=("org",),
+    ),
+    # CSV binding 8, roles: a profile of the same person.
+    Check(
+        rule=rules.records.OTHER_USER,
+        entity=Role,
+        column=Role.user_profile_sourced_id,
+        near={
+            "after_roles": ("user_sourced_id", ROLES_OR_PROFILES),
+            "after_user_profiles": (
+                "sourced_id",
+                "select user_profile_sourced_id from after_roles",
+            ),
+        },
+        sql="""
+            select r.line, r.sourced_id, p.sourced_id as value, p.user_sourced_id as found
+            from after_roles as r
+            join after_user_profiles as p on p.sourced_id = r.user_profile_sourced_id
+            where p.user_sourced_id <> r.user_sourced_id
+        """,
+        facts=("found",),
+    ),
+    # CSV binding 7: users need roles.
+    Check(
+        rule=rules.records.USER_WITHOUT_ROLE,
+        entity=User,
+        column=None,
+        near={"after_roles": ("user_sourced_id", "select sourced_id from new_users")},
+        sql="""
+            select u.line, u.sourced_id, u.sourced_id as value, u.sourced_id as person
+            from new_users as u
+            where not exists (
+                select 1 from after_roles as r where r.user_sourced_id = u.sourced_id
+            )
+        """,
+        whole=(Role.user_sourced_id,),
+    ),
+    # CSV binding 8, users: the person should hold a role at the main org.
+    Check(
+        rule=rules.records.PRIMARY_ORG,
+        entity=User,
+        column=User.primary_org_sourced_id,
+        near={
+            "after_users": ("sourced_id", USERS_OR_ROLES),
+            "after_orgs": ("sourced_id", "select primary_org_sourced_id from after_users"),
+            "after_roles": ("user_sourced_id", "select sourced_id from after_users"),
+        },
+        sql="""
+            select u.line, u.sourced_id, u.primary_org_sourced_id as value, u.sourced_id as person
+            from after_users as u join after_orgs as o on o.sourced_id = u.primary_org_sourced_id
+            where not exists (
+                select 1 from after_roles as r
+                where r.user_sourced_id = u.sourced_id and r.org_sourced_id = o.sourced_id
+            ) and exists (
+                select 1 from after_roles as r where r.user_sourced_id = u.sourced_id
+            )
+        """,
+        whole=(Role.user_sourced_id,),
+    ),
+    # CSV binding 8, enrollments: one primary teacher per class and period.
+    Check(
+        rule=rules.records.PRIMARY_TEACHER,
+        entity=Enrollment,
+        column=Enrollment.primary,
+        near={
+            "after_enrollments": ("class_sourced_id", TAUGHT),
+            "after_classes": ("sourced_id", "select class_sourced_id from teachers"),
+        },
+        parts={
+            "teachers": """
+                select line, sourced_id, class_sourced_id,
+                    coalesce(begin_date, '0001-01-01') as since,
+                    coalesce(end_date, '9999-12-31') as until
+                from after_enrollments where role = 'teacher' and "primary"
+            """,
+            "crowded": """
+                select class_sourced_id from teachers
+                where class_sourced_id not in (
+                    select sourced_id from items_classes_periods
+                    group by sourced_id having count(*) > 1
+                )
+                group by class_sourced_id having count(*) > 1
+            """,
+        },
+        sql="""
+            select t.line, t.sourced_id, t.class_sourced_id as value
+            from crowded as c join teachers as t on t.class_sourced_id = c.class_sourced_id
+            where t.line is not null and exists (
+                select 1 from teachers as o
+                where o.class_sourced_id = t.class_sourced_id
+                  and coalesce(o.line, 0) < t.line and o.since < t.until and t.since < o.until
+            )
+        """,
+    ),
+    # CSV binding 8, academicSessions: a session is a part of its parent.
+    Check(
+        rule=rules.records.SESSION_OUTSIDE,
+        entity=AcademicSession,
+        column=AcademicSession.start_date,
+        sql="""
+            select s.line, s.sourced_id, s.start_date || ' - ' || s.end_date as value,
+                p.start_date || ' - ' || p.end_date as expected
+            from after_academic_sessions as s
+            join after_academic_sessions as p on p.sourced_id = s.parent_sourced_id
+            where s.start_date < p.start_date or s.end_date > p.end_date
+        """,
+        facts=("expected",),
+    ),
+    # CSV binding 8, enrollments: dates should align with the class's sessions.
+    Check(
+        rule=rules.records.ENROLLMENT_OUTSIDE,
+        entity=Enrollment,
+        column=Enrollment.begin_date,
+        near={"after_classes": ("sourced_id", "select class_sourced_id from staged_enrollments")},
+        parts={
+            "spans": """
+                select t.sourced_id, min(s.start_date) as first, max(s.end_date) as last
+                from items_classes_term_sourced_ids as t
+                join after_academic_sessions as s on s.sourced_id = t.key
+                group by t.sourced_id
+            """,
+            # What begins and ends within all sessions needs no look at its own.
+            "suspects": """
+                select line, sourced_id, class_sourced_id, begin_date, end_date
+                from staged_enrollments
+                where status = 'active' and (
+                    begin_date < (select max(first) from spans)
+                    or begin_date > (select min(last) from spans)
+                    or end_date < (select max(first) from spans)
+                )
+            """,
+        },
+        sql="""
+            select e.line, e.sourced_id,
+                coalesce(cast(e.begin_date as text), '') || ' - '
+                || coalesce(cast(e.end_date as text), '') as value,
+                s.first || ' - ' || s.last as expected
+            from suspects as e join spans as s on s.sourced_id = e.class_sourced_id
+            where e.begin_date < s.first or e.begin_date > s.last or e.end_date < s.first
+        """,
+        facts=("expected",),
+    ),
+    # Japan profile 5, users: grades are required for students.
+    Check(
+        rule=rules.records.STUDENT_GRADES,
+        entity=User,
+        column=User.grades,
+        near={
+            "after_users": ("sourced_id", USERS_OR_ROLES),
+            "after_roles": ("user_sourced_id", "select sourced_id from after_users"),
+        },
+        sql="""
+            select u.line, u.sourced_id, cast(null as text) as value from after_users as u
+            where u.grades is null and exists (
+                select 1 from after_roles as r
+                where r.user_sourced_id = u.sourced_id and r.role = 'student'
+            )
+        """,
+        japan=True,
+    ),
+    # Japan profile 5, roles: a person with secondary rows must also have a primary row.
+    Check(
+        rule=rules.records.NO_PRIMARY_ROLE,
+        entity=Role,
+        column=Role.role_type,
+        near={"after_roles": ("user_sourced_id", CHANGED_ROLES)},
+        sql="""
+            select r.line, r.sourced_id, r.user_sourced_id as value, r.user_sourced_id as person
+            from after_roles as r
+            where r.role_type = 'secondary' and not exists (
+                select 1 from after_roles as p
+                where p.user_sourced_id = r.user_sourced_id and p.role_type = 'primary'
+            )
+        """,
+        whole=(Role.user_sourced_id,),
+        japan=True,
+    ),
+    # Japan profile 5 and 7, roles: heads and administrators are teachers first.
+    Check(
+        rule=rules.records.ADMIN_WITHOUT_TEACHER,
+        entity=Role,
+        column=Role.role,
+        near={"after_roles": ("user_sourced_id", CHANGED_ROLES)},
+        sql="""
+            select r.line, r.sourced_id, r.user_sourced_id as value, r.role,
+                r.user_sourced_id as person
+            from after_roles as r
+            where r.role_type = 'secondary' and r.role in (
+                'principal', 'siteAdministrator', 'districtAdministrator', 'systemAdministrator'
+            ) and exists (
+                select 1 from after_roles as p
+                where p.user_sourced_id = r.user_sourced_id and p.role_type = 'primary'
+            ) and not exists (
+                select 1 from after_roles as p
+                where p.user_sourced_id = r.user_sourced_id and p.role_type = 'primary'
+                  and p.role in (
+                      'teacher', 'principal', 'siteAdministrator', 'districtAdministrator',
+                      'systemAdministrator'
+                  )
+            )
+        """,
+        facts=("role",),
+        whole=(Role.user_sourced_id,),
+        japan=True,
+    ),
+    # Japan profile 5, orgs: a school's parent is its district where there is one.
+    Check(
+        rule=rules.records.SCHOOL_WITHOUT_DISTRICT,
+        entity=Org,
+        column=Org.parent_sourced_id,
+        sql="""
+            select s.line, s.sourced_id, cast(null as text) as value from staged_orgs as s
+            where s.status = 'active' and s.type = 'school' and s.parent_sourced_id is null
+              and exists (select 1 from after_orgs as d where d.type = 'district')
+        """,
+        japan=True,
+    ),
+    # Japan profile 8: one academicSession of type schoolYear per fiscal year.
+    Check(
+        rule=rules.records.SCHOOL_YEAR_TWICE,
+        entity=AcademicSession,
+        column=AcademicSession.school_year,
+        sql="""
+            select s.line, s.sourced_id, s.school_year as value from after_academic_sessions as s
+            where s.type = 'schoolYear' and s.line is not null and exists (
+                select 1 from after_academic_sessions as o
+                where o.type = 'schoolYear' and o.school_year = s.school_year
+                  and coalesce(o.line, 0) < s.line
+            )
+        """,
+        japan=True,
+    ),
+    # Japan profile 5 and 9: one identifier per person; conformance 4.2 (Q): one login name.
+    twice(rules.records.MASTER_IDENTIFIER_TWICE, User.user_master_identifier),
+    twice(rules.records.USERNAME_TWICE, User.username),
+    # Japan profile 8: users.homeClass repeats the home class, which is known by enrollments.
+    Check(
+        rule=rules.records.HOME_CLASS,
+        entity=User,
+        column=User.home_class,
+        near={
+            "after_users": ("sourced_id", USERS_OR_ENROLLMENTS),
+            "after_enrollments": ("user_sourced_id", "select sourced_id from homes"),
+            "after_classes": ("sourced_id", "select home_class from homes"),
+        },
+        parts={
+            "homes": "select line, sourced_id, home_class from after_users"
+            " where home_class is not null",
+            "enrolled": """
+                select user_sourced_id from after_enrollments
+                where (user_sourced_id, class_sourced_id) in (
+                    select sourced_id, home_class from homes
+                )
+            """,
+        },
+        sql="""
+            select h.line, h.sourced_id, h.home_class as value, h.sourced_id as person
+            from homes as h join after_classes as c on c.sourced_id = h.home_class
+            where h.sourced_id not in (select user_sourced_id from enrolled)
+        """,
+        whole=(Enrollment.user_sourced_id,),
+        japan=True,
+    ),
+    # Japan profile 7: pupils are enrolled in the homeroom class (must) and in lesson classes.
+    Check(
+        rule=rules.records.PUPIL_WITHOUT_HOMEROOM,
+        entity=User,
+        column=None,
+        near={
+            "after_users": ("sourced_id", ROLES_OR_ENROLLMENTS),
+            "after_roles": ("user_sourced_id", "select sourced_id from after_users"),
+            "after_enrollments": ("user_sourced_id", "select sourced_id from after_users"),
+            "after_classes": ("sourced_id", "select class_sourced_id from after_enrollments"),
+        },
+        parts={
+            "lessons": "select sourced_id from after_classes where class_type <> 'homeroom'",
+            # Also those in a class that is not there: that is another rule's matter.
+            "housed": """
+                select user_sourced_id from after_enrollments
+                where class_sourced_id not in (select sourced_id from lessons)
+            """,
+        },
+        sql="""
+            select u.line, u.sourced_id, u.sourced_id as value, u.sourced_id as person
+            from after_users as u
+            where exists (
+                select 1 from after_roles as r
+                where r.user_sourced_id = u.sourced_id and r.role = 'student'
+            ) and u.sourced_id not in (select user_sourced_id from housed)
+            and exists (
+                select 1 from after_enrollments as e where e.user_sourced_id = u.sourced_id
+            )
+        """,
+        whole=(Enrollment.user_sourced_id,),
+        japan=True,
+    ),
+)
+"""Every rule between records but keys and references, in load order of what they name."""

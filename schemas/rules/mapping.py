@@ -1,0 +1,52 @@
+"""What there is to say about a file that a district's own mapping reads."""
+
+from schemas.rules.rule import Rule
+
+USED = Rule(
+    "mapping.used",
+    "info",
+    "{file} was read with version {version} of the district's mapping.",
+    "{file} は地区の対応付け(版 {version})で読み込みました。",
+    "nothing to do.",
+    "対応は不要です。",
+)
+NOT_NEEDED = Rule(
+    "mapping.not_needed",
+    "info",
+    "{file} has the layout of OneRoster already; the district's mapping was not used.",
+    "{file} は OneRoster の形式なので、地区の対応付けは使いませんでした。",
+    "nothing to do.",
+    "対応は不要です。",
+)
+SOURCE_MISSING = Rule(
+    "mapping.source_missing",
+    "error",
+    "The header of {file} lacks {column}, which version {version} of the mapping reads.",
+    "{file} の見出しに、対応付け(版 {version})が使う {column} がありません。",
+    "export the column, or correct the mapping.",
+    "その列を出力するか、対応付けを直してください。",
+)
+SOURCE_TWICE = Rule(
+    "mapping.source_twice",
+    "error",
+    "The header of {file} names {column} twice, and the mapping reads it.",
+    "{file} の見出しに、対応付けが使う {column} が 2 つあります。",
+    "export the column once.",
+    "その列を 1 つだけ出力してください。",
+)
+SOURCE_IGNORED = Rule(
+    "mapping.source_ignored",
+    "info",
+    "The mapping does not use the column {column} of {file}.",
+    "{file} の列 {column} は対応付けで使っていません。",
+    "nothing to do.",
+    "対応は不要です。",
+)
+NO_STATUS = Rule(
+    "mapping.no_status",
+    "error",
+    "{file} is a delta, and the mapping does not fill {column}.",
+    "{file} は delta ですが、対応付けが {column} を埋めていません。",
+    "map status, or send the file in bulk.",
+    "status を対応付けるか、bulk で送ってください。",
+)
