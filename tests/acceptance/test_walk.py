@@ -162,6 +162,8 @@ def cell(column: AnyColumn, number: int) -> str:
         case Flag():
             return ("true", "false", "true")[number]
         case Day():
+            if column.name.startswith("end_"):
+                return ("2024-03-31", "2000-12-31", "2027-03-31")[number]
             return ("2024-02-29", "1999-12-31", "2026-04-01")[number]
         case Instant():
             return "2026-04-01T00:00:00.000Z"
@@ -641,11 +643,11 @@ def rejected(client: Client, run: Json, place: tuple[str, str, int | None]) -> N
     """The run says what is wrong, where, in D17's shape and in both languages."""
     assert (run["state"], run["version"], run["failure"]) == ("rejected", None, None)
     findings = client.findings(run["id"])
-    errors = [each for each in findings if each["severity"] == "error"]
+    errors = [each for each in findings if each["severity"] == "error" and each["causedBy"] is None]
     assert place in [(each["rule"], each["file"], each["line"]) for each in errors], findings
     assert run["findings"]["error"] == len(errors)
     for each in findings:
-        assert [*each] == FINDING
+        assert [name for name in each if name in FINDING] == FINDING
         assert each["severity"] == RULES[each["rule"]].severity
         assert {*each["message"]} == {"ja", "en"}
         assert each["message"]["en"].isascii() or each["value"] or each["column"]
