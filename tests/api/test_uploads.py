@@ -68,6 +68,7 @@ def test_a_package_is_stored_as_it_came(hub: Client, north: District, settings: 
         "bytes": len(body),
         "sha256": hashlib.sha256(body).hexdigest(),
         "name": None,
+        "deleted_at": None,
     }
     (file,) = stored(settings)
     assert file.read_bytes() == body
