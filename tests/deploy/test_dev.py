@@ -111,6 +111,14 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def group_of(pid: int) -> int | None:
+    """The process group; None of one that has ended since, as a server's own processes do."""
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
 def gone(pids: set[int], patience: float = 1.0) -> bool:
     until = time.monotonic() + patience
     while any(map(processes.is_running, pids)):
@@ -205,7 +213,9 @@ class TestRunning:
 
     def test_ctrl_c_in_the_terminal_reaches_only_itself(self, hub: Hub) -> None:
         group = os.getpgid(hub.process.pid)
-        assert all(os.getpgid(pid) != group for pid in hub.family)
+        family = {pid: group_of(pid) for pid in hub.family}
+        assert len({*family.values()} - {None}) > 1
+        assert group not in family.values()
 
     def test_pushing_the_sample_again_changes_nothing(self, hub: Hub) -> None:
         [package] = (hub.folder / ".rosterhub").glob("*.zip")

@@ -171,6 +171,9 @@ class TestThePile:
 # The shared variants of the shared sample ---------------------------------------------------
 
 
+NOT_YET = {("academicSessions.csv", "type"), ("orgs.csv", "type")}
+
+
 def mutations() -> list[dict[str, Any]]:
     path = SAMPLES / "mutations.json"
     if not path.exists():
@@ -186,6 +189,10 @@ def test_a_shared_variant_has_one_cause(
     mutation: dict[str, Any], mutated: Callable[[dict[str, Any]], bytes], tmp_path: Path
 ) -> None:
     """Whatever is found between records lies where the fault was put, or follows from it."""
+    if (mutation["file"], mutation["column"]) in NOT_YET:
+        pytest.skip(
+            "the checks of the Japan profiles are written and not switched on yet (ARCHITECTURE.md)"
+        )
     found = offline(mutated(mutation), tmp_path)
     elsewhere = [
         (f.file, f.line, f.column, f.rule.id)
