@@ -37,6 +37,7 @@ from api.metrics import Metrics, Requests
 from api.policy import DistrictPolicy
 from api.previews import PATIENCE, Preview, Previews
 from api.progress import Events
+from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, RunPreview
 from api.redis import Redis
 from api.rosters import ROOT, Collection, Reader, Single
 from api.segments import Segments
@@ -103,6 +104,7 @@ def create_gateway(
         | importing(database, Intake(objects, settings.upload_max), bell, streams)
         | mapping(settings, database, bell)
         | managing(settings, database, bell, teller(redis))
+        | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
         | reading(settings, database)
     )
@@ -154,6 +156,20 @@ def managing(settings: Settings, database: Database, bell: Bell, tell: Tell) -> 
         "/api/v1/policy": DistrictPolicy(database, settings.json_max),
         "/api/v1/imports/{run_id}/cancel": Cancel(database, tell),
         "/api/v1/imports/{run_id}/retry": Retry(database, bell),
+    }
+
+
+def reviewing(settings: Settings, database: Database, bell: Bell, tell: Tell) -> Routes:
+    """What an import would change, and the answer to it."""
+    run = "/api/v1/imports/{run_id}"
+    return {
+        f"{run}/preview": RunPreview(database),
+        f"{run}/diff": RunDiff(database),
+        f"{run}/diff.csv": RunCsv(database),
+        f"{run}/diff.ndjson": RunNdjson(database),
+        f"{run}/approve": Approve(database, bell, settings.json_max),
+        f"{run}/exclusions": Exclude(database, bell, settings.json_max),
+        f"{run}/reject": Reject(database, tell),
     }
 
 

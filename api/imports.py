@@ -4,8 +4,8 @@ The body is stored first; then one transaction writes the upload and the run; th
 An `Idempotency-Key` makes sending again harmless: the same content answers with the same run.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from http import HTTPStatus
 from typing import cast
 from uuid import UUID, uuid4
@@ -26,6 +26,7 @@ from api.uploads import CSV, Intake, Received, media_type
 from api.words import among, not_among
 from schemas.errors import BadRequest, Rejected, RosterHubError
 from schemas.jobs import ImportRoster
+from schemas.proposals import APPLIES, day_of
 from schemas.runs import SINGLE_MODES
 
 KEY_MAX = 255
@@ -33,10 +34,15 @@ KEY_MAX = 255
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A package (both None), or one CSV and how it is meant."""
+    """A package (both None), or one CSV and how it is meant.
+
+    `apply`: at once or after review, None as the district decides; `as_of`: the day it speaks of.
+    """
 
     entity: str | None
     mode: str | None
+    apply: str | None = None
+    as_of: date | None = None
 
 
 class KeyReused(Rejected):
@@ -114,6 +120,8 @@ class Imports:
             "mode": kind.mode,
             "created_by": caller.key_id,
             "idempotency_key": once,
+            "apply": kind.apply,
+            "as_of": kind.as_of or day_of(upload.name),
         }
         async with self._database.tenant(caller.tenant) as connection:
             await connection.execute(SQL["insert_upload"], parameters)
@@ -145,6 +153,8 @@ def early_refusal(req: Request) -> None:
     """Refuse what the address already shows to be wrong, before the body is read."""
     entity = among(req, "entity", FILES)
     mode = among(req, "mode", SINGLE_MODES)
+    among(req, "apply", APPLIES)
+    day(req.get_param("as_of"))
     if media_type(req) == CSV:
         complete_kind(entity, mode, csv=True)
 
@@ -153,7 +163,20 @@ def kind_of(req: Request, received: Received) -> Kind:
     """What was sent, by the address or else by the form."""
     entity = among(req, "entity", FILES, received.fields)
     mode = among(req, "mode", SINGLE_MODES, received.fields)
-    return complete_kind(entity, mode, csv=received.csv)
+    kind = complete_kind(entity, mode, csv=received.csv)
+    as_of = req.get_param("as_of") or received.fields.get("as_of")
+    apply = among(req, "apply", APPLIES, received.fields)
+    return replace(kind, apply=apply, as_of=day(as_of))
+
+
+def day(text: str | None) -> date | None:
+    """A day that was given."""
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  # a day has no zone
+    except ValueError as error:
+        raise BadRequest("as_of is a day: YYYY-MM-DD.", field="as_of") from error
 
 
 def complete_kind(entity: str | None, mode: str | None, *, csv: bool) -> Kind:

@@ -18,9 +18,10 @@ from pydantic import ValidationError
 from api.caller import Needs, caller_of
 from api.database import Database
 from api.form import dump
-from api.runs import NoSuchRun, as_json, ended, one, parsed_id
+from api.runs import NoSuchRun, as_json, one, parsed_id, settled
 from api.streams import Place, Streams, name_of, place
 from schemas.events import EVENT, RunEnded, stream
+from schemas.proposals import WAITING
 
 RETRY = 3000  # milliseconds
 SILENCE = 15.0  # seconds until a ping
@@ -39,7 +40,7 @@ class Events:
         self._streams = streams
 
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
-        """Stream the run until it ends."""
+        """Stream the run until it ends, or waits for an answer."""
         tenant_id = caller_of(req).tenant
         run = await self._run(tenant_id, parsed_id(run_id))
         resp.cache_control = ["no-cache", "no-transform"]
@@ -60,6 +61,8 @@ class Events:
                 entries = await watcher.next(QUIET)
                 if entries:
                     events = [event for entry in entries for event in said(*entry)]
+                    if any(map(waits, events)):
+                        run, events = await self._waiting(tenant_id, run, events)
                 elif self._streams.ended():
                     return
                 else:
@@ -68,6 +71,18 @@ class Events:
                     yield event
                     if event.event == ENDED:
                         return
+
+    async def _waiting(
+        self, tenant_id: int, run: dict[str, Any], events: list[SSEvent]
+    ) -> tuple[dict[str, Any], list[SSEvent]]:
+        """Who waited once may have been answered since: then that was no end."""
+        try:
+            run = await self._run(tenant_id, run["id"])
+        except (psycopg.Error, NoSuchRun):
+            return run, events
+        if run["state"] in WAITING:
+            return run, events
+        return run, [event for event in events if not waits(event)]
 
     async def _looked(
         self, tenant_id: int, before: dict[str, Any]
@@ -78,7 +93,7 @@ class Events:
         except (psycopg.Error, NoSuchRun):
             return before, []  # the moment will pass, or the district is being purged
         changed = [snapshot(run)] if still(run) != still(before) else []
-        return run, changed + ([end_of(run)] if ended(run) else [])
+        return run, changed + ([end_of(run)] if settled(run) else [])
 
 
 def said(at: Place, data: bytes) -> list[SSEvent]:
@@ -88,6 +103,14 @@ def said(at: Place, data: bytes) -> list[SSEvent]:
     except ValidationError:
         return []
     return [SSEvent(event=event.kind, event_id=name_of(at), data=data)]
+
+
+def waits(event: SSEvent) -> bool:
+    """Whether the event says that the run waits for an answer."""
+    if event.event != ENDED or event.data is None:
+        return False
+    told = EVENT.validate_json(event.data)
+    return isinstance(told, RunEnded) and told.state in WAITING
 
 
 def snapshot(run: dict[str, Any], retry: int | None = None) -> SSEvent:

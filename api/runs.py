@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from schemas.errors import Missing
+from schemas.proposals import WAITING
 from schemas.runs import ENDED
 from schemas.statements import load
 
@@ -71,11 +72,24 @@ def as_json(row: Row) -> Json:
         "findings": row["findings"],
         "failure": failure and {"code": failure["code"], "message": languages(failure)},
         "upload": upload(row),
-        "links": {
-            "findings": f"{path_of(row)}/findings",
-            "events": f"{path_of(row)}/events",
-        },
+        "apply": row["apply"],
+        "as_of": row["as_of"] and row["as_of"].isoformat(),
+        "base_version": row["base_version"],
+        "diff": row["diff"],
+        "preview": row["preview"],
+        "guard": row["guard"],
+        "decision": row["decision"],
+        "exclusions": row["exclusions"],
+        "supersedes": row["supersedes"],
+        "superseded_by": row["superseded_by"],
+        "links": links(row),
     }
+
+
+def links(row: Row) -> dict[str, str]:
+    """Where to read on; of a run that has waited also what it would change."""
+    names = ["findings", "events", *(["preview", "diff"] if row["preview"] is not None else [])]
+    return {name: f"{path_of(row)}/{name}" for name in names}
 
 
 def upload(row: Row) -> Json | None:
@@ -117,6 +131,6 @@ def elapsed(started: datetime, now: datetime) -> float:
     return (now - started).total_seconds()
 
 
-def ended(run: Json) -> bool:
-    """Whether nothing will happen to the run any more."""
-    return run["state"] in ENDED
+def settled(run: Json) -> bool:
+    """Whether nothing will happen to the run by itself: it has ended, or waits for an answer."""
+    return run["state"] in (*ENDED, *WAITING)

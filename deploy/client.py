@@ -146,7 +146,7 @@ class Client:
                 params=query,
                 data=Told(opened, file.stat().st_size, sent),
                 headers={
-                    "Content-Type": "text/csv" if query else "application/zip",
+                    "Content-Type": "text/csv" if "entity" in query else "application/zip",
                     "X-Filename": quote(file.name),
                     "Idempotency-Key": once,
                 },

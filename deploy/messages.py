@@ -177,6 +177,15 @@ RUN_HELD = Problem(
     "held",
     HELD,
     Text("The run waits for approval.", "取り込みは承認待ちです。"),
+    "rosterhub runs diff {run}",
+)
+DROPPED = Problem(
+    "dropped",
+    FAILED,
+    Text(
+        "The run was looked at and rejected by {by}. Nothing was changed.",
+        "取り込みは確認のうえ {by} が却下しました。データは変わっていません。",
+    ),
     "rosterhub runs show {run}",
 )
 RUN_FAILED = Problem(
@@ -435,6 +444,20 @@ VALUES_HIDDEN = Text(
     "Values are hidden; show them with --show-values.",
     "値は隠しています。表示するには --show-values を付けてください。",
 )
+DIFF_HASH = Text("What this shows has the hash {diff}.", "表示した内容のハッシュ: {diff}")
+WOULD_CHANGE = Text("It would change:", "反映すると次のように変わります:")
+HELD_BECAUSE = Text("Held: {reason}", "保留の理由: {reason}")
+LEFT_OUT = Text("Left out of {file}: {count}", "{file} から除外: {count} 件")
+FOLLOWS = Text(
+    "Left out with it: {sourcedId} of {entity}, because of {via}.",
+    "あわせて除外: {entity} の {sourcedId}({via} のため)",
+)
+APPROVE_REST = Text("Approve the rest?", "残りを承認しますか?")
+RUN_APPROVED = Text(
+    "Approved; follow it with: rosterhub runs watch {run}",
+    "承認しました。進み具合を見るには: rosterhub runs watch {run}",
+)
+RUN_DROPPED = Text("Run {run} is rejected.", "取り込み {run} を却下しました。")
 REVOKED = Text("Key {id} is revoked.", "鍵 {id} を失効させました。")
 DISTRICT_CREATED = Text("District {id} is created.", "地区 {id} を作成しました。")
 DISTRICT_DELETED = Text(

@@ -47,7 +47,7 @@ class Claim:
     """A run that is ours under this fence.
 
     `undoes` is the version that an undo takes back. An import has an upload, and `entity` and
-    `mode` where that is a single CSV.
+    `mode` where that is a single CSV; `decided`: it waited for an answer, and has one.
     """
 
     tenant_id: int
@@ -59,6 +59,7 @@ class Claim:
     mode: Mode | None = None
     upload_id: UUID | None = None
     undoes: int | None = None
+    decided: bool = False
 
     @property
     def key(self) -> dict[str, Any]:

@@ -1,45 +1,49 @@
 """An import, told as its steps.
 
 open: the package, its manifest, its headers. read: every file in load order, checked, compared with
-what is stored and staged as far as it differs. check: what concerns several records. apply: merge.
-publish: the version. All of it is one transaction under the lock on the district: an attempt
-has effect once or not at all. Whatever is wrong with the data is a finding; one error takes
-everything back.
+what is stored and staged as far as it differs. check: what concerns several records, and whether a
+person is to be asked first. apply: merge. publish: the version. All of it is one transaction under
+the lock on the district: an attempt has effect once or not at all. Whatever is wrong with the data
+is a finding; one error takes everything back. Where a person is to be asked, the transaction ends
+with the change set kept, and nothing else written (`pipeline.deciding` goes on from there).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeAlias
+from uuid import UUID
 
 import polars as pl
 from obstore.store import ObjectStore
 from psycopg.errors import UniqueViolation
 from psycopg.sql import Identifier
 
-from pipeline import claims, found, stage
+from pipeline import claims, found, proposals, stage
 from pipeline.beside import Beside, Chunk
 from pipeline.changes import Changes
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.faults import Findings, TooMany
+from pipeline.guard import Guard
 from pipeline.limits import Limits
 from pipeline.lines import Lines
 from pipeline.merge import Merge
 from pipeline.opening import File, Package, open_upload
-from pipeline.publish import Published, publish
+from pipeline.proposals import Tally
+from pipeline.publish import publish, refresh, settled
 from pipeline.reading import Reader
 from pipeline.records.settling import Settling
 from pipeline.targets import Targets
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.policy import Policy, Reading
-from schemas.roster import ROSTERING
+from schemas.roster import ROSTERING, AnyEntity
 from schemas.runs import Counts, Stage
 
 SHOWN = 1000  # findings of one kind between records
-GROWN = 1000  # new records after which the statistics of a table are old
 WORK_MEM = "128MB"  # one sort and some hash tables at a time
 TEMP_BUFFERS = "64MB"
 
@@ -49,6 +53,10 @@ Batch: TypeAlias = tuple[File, pl.DataFrame]
 
 class Refused(Exception):
     """The data has errors: what was done so far is taken back."""
+
+
+class Withheld(Exception):
+    """A first load that is merged already is to be shown first: it is taken back and read again."""
 
 
 @dataclass(slots=True)
@@ -68,25 +76,110 @@ class Import:
     counts: dict[str, Counts] = field(init=False, default_factory=dict)
     sound: set[str] = field(init=False, default_factory=set)
     rejected: Mapping[str, int] = field(init=False, default_factory=dict)
+    withheld: bool = field(init=False, default=False)
+    indexed: set[AnyEntity] = field(init=False, default_factory=set)
+    superseded: list[UUID] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.findings = Findings(self.limits.findings_max)
         self.reader = Reader(Package(), self.watch, self.findings, self.limits)
 
     def run(self) -> RunEnded:
-        """Bring the roster to the state of the package, or leave it as it was."""
+        """Bring the roster to the state of the package, show what that would change, or neither."""
         self.emit(RunStarted(run_id=self.claim.id, attempt=self.claim.attempt))
         # Temporary tables want this before the first of them is used.
         self.db.execute(f"set temp_buffers = '{TEMP_BUFFERS}'; set work_mem = '{WORK_MEM}'")
+        try:
+            try:
+                ended = self._attempt()
+            except Withheld:
+                self._begin_again()
+                ended = self._attempt()
+        except (Refused, TooMany):
+            return self._reject()
+        refresh(self.db, ended.counts)
+        for run_id in self.superseded:
+            self.emit(RunEnded(run_id=run_id, state="superseded"))
+        return ended
+
+    def _attempt(self) -> RunEnded:
         staging = Beside(self.db, self.claim)
         try:
             with tenant(self.db, self.claim.tenant_id):
-                published = self._steps(staging)
-        except (Refused, TooMany):
-            return self._reject()
+                return self._steps(staging)
         finally:
             staging.close()
-        self._refresh(published)
+
+    def _begin_again(self) -> None:
+        """Forget what was read; from here on the change set is kept."""
+        self.withheld = True
+        self.folder /= "again"
+        self.folder.mkdir()
+        self.findings = Findings(self.limits.findings_max)
+        self.reader = Reader(Package(), self.watch, self.findings, self.limits)
+        self.counts, self.sound, self.rejected, self.indexed = {}, set(), {}, set()
+
+    def _steps(self, staging: Beside) -> RunEnded:
+        (base, _, decided) = one(self.db, SQL["lock_district"], self.claim.key)
+        policy = Policy.model_validate(decided)
+        asked = proposals.asked(self.db, self.claim)
+        review = (asked.apply or policy.apply) == "review"
+        guard = Guard(self.db, self.claim, policy.guard, asked.as_of)
+        merge = Merge(self.db, self.claim.tenant_id, base + 1)
+        self._enter("open")
+        self._open(policy.reading)
+        guard.opened(self.reader.package)
+        kept = review or self.withheld or bool(guard.reasons)
+        if kept:
+            proposals.lay(self.db, self.claim.id)
+        else:
+            stage.create(self.db)
+        self._enter("read")
+        changes = self._changes(policy.reading)
+        first = base == 0 and policy.reading.faulty_rows == "reject"
+        if not first:
+            for file in self.reader.package.files:
+                changes.stage(file)
+        elif kept:
+            self._keep()
+        else:
+            self._load(staging, merge, changes)
+        self._enter("check")
+        self._check(policy.reading, first=first)
+        merged = first and not kept
+        older = proposals.waiting(self.db, self.claim, applied=True)
+        tally = Tally() if merged and not older else self._tally(first=base == 0)
+        guard.read(first=base == 0, tally=tally)
+        if guard.reasons and merged:
+            raise Withheld
+        if review or guard.reasons:
+            return self._wait(base, tally, guard, policy, kept=kept)
+        self._enter("apply")
+        if not merged:
+            for entity in ROSTERING:
+                self.counts[entity.file] = merge.apply(entity)
+        self._enter("publish")
+        changes.keep_lines()
+        return self._publish(merge, tally, guard, policy)
+
+    def _open(self, reading: Reading) -> None:
+        self.reader.reading = reading
+        self.reader.package = open_upload(
+            self.path, self.claim, self.limits, self.findings, reading
+        )
+        if self.findings.fatal and not self.reader.package.files:
+            raise Refused
+        self.findings.opened(self.reader.package.modes)
+
+    def _tally(self, *, first: bool) -> Tally:
+        return proposals.tally(self.db, self.claim.tenant_id, first=first)
+
+    def _publish(self, merge: Merge, tally: Tally, guard: Guard, policy: Policy) -> RunEnded:
+        claims.hold(self.db, self.claim)
+        proposals.note(self.db, self.claim, merge.version - 1, tally, guard.json())
+        self._supersede(tally, policy, applied=True)
+        counts = settled(self.counts, self.reader, self.rejected)
+        published = publish(self.claim, self.watch, merge, self.reader, counts)
         return RunEnded(
             run_id=self.claim.id,
             state="applied",
@@ -95,37 +188,37 @@ class Import:
             findings=dict(self.findings.counts),
         )
 
-    def _steps(self, staging: Beside) -> Published:
-        (base, _, policy) = one(self.db, SQL["lock_district"], self.claim.key)
-        merge = Merge(self.db, self.claim.tenant_id, base + 1)
-        stage.create(self.db)
-        self._enter("open")
-        reading = self.reader.reading = Policy.model_validate(policy).reading
-        self.reader.package = open_upload(
-            self.path, self.claim, self.limits, self.findings, reading
-        )
-        if self.findings.fatal and not self.reader.package.files:
-            raise Refused
-        self.findings.opened(self.reader.package.modes)
-        self._enter("read")
-        changes = self._changes(reading)
-        first = base == 0 and reading.faulty_rows == "reject"
-        if first:
-            self._load(staging, merge, changes)
+    def _wait(
+        self, base: int, tally: Tally, guard: Guard, policy: Policy, *, kept: bool
+    ) -> RunEnded:
+        """End the attempt with what would change shown, and nothing changed."""
+        if kept:
+            proposals.fall(self.db)
         else:
-            for file in self.reader.package.files:
-                changes.stage(file)
-        self._enter("check")
-        self._check(reading, first=first)
-        self._enter("apply")
-        if not first:
-            for entity in ROSTERING:
-                self.counts[entity.file] = merge.apply(entity)
-        self._enter("publish")
-        changes.keep_lines()
-        return publish(
-            self.claim, self.watch, merge, self.reader, self.counts, rejected=self.rejected
+            proposals.move(self.db, self.claim.id)
+        proposals.seal(self.db, self.claim, indexed=self.indexed)
+        claims.hold(self.db, self.claim)
+        preview = settled(tally.counts(self.reader.rows), self.reader, self.rejected)
+        shown = proposals.Shown(base, tally, preview, self.reader.package.modes, guard.json())
+        counted = dict(self.findings.counts)
+        found.save(self.db, self.claim, self.findings, self.reader.package.files, self.reader.kept)
+        self._supersede(tally, policy, applied=False)
+        proposals.wait(
+            self.db,
+            self.claim,
+            self.watch,
+            shown,
+            profile=self.reader.package.profile.name,
+            findings=counted,
         )
+        return RunEnded(run_id=self.claim.id, state=shown.state, findings=counted)
+
+    def _supersede(self, tally: Tally, policy: Policy, *, applied: bool) -> None:
+        """A newer package takes the place of those that wait."""
+        if policy.newer == "supersede":
+            older = proposals.waiting(self.db, self.claim, applied=applied)
+            modes = self.reader.package.modes
+            self.superseded = proposals.supersede(self.db, self.claim, older, modes, tally.diff)
 
     def _changes(self, reading: Reading) -> Changes:
         return Changes(
@@ -138,13 +231,6 @@ class Import:
             self.limits,
             self._tell,
         )
-
-    def _refresh(self, published: Published) -> None:
-        """Let the planner know what has grown, before autovacuum comes round to it."""
-        for entity in ROSTERING:
-            counts = published.counts.get(entity.file, Counts())
-            if counts.get("created", 0) > GROWN:
-                self.db.execute("call refresh_statistics(%s)", [entity.table])
 
     def _enter(self, name: Stage) -> None:
         self.watch.stage = name
@@ -161,6 +247,27 @@ class Import:
         for file, rows in batches:
             self._tell(file)
             yield file, rows
+
+    def _keep(self) -> None:
+        """Stage a first load where it is kept, looking references up beside the database."""
+        # As in a load: everything is looked up in hashes of what was just staged.
+        self.db.execute("set local enable_nestloop = off")
+        targets = Targets()
+        for file in self.reader.package.files:
+            rows = (rows for _, rows in self._told((file, r) for r in self.reader.file(file)))
+            if not file.entity.kept:
+                for _ in rows:
+                    pass
+                continue
+            holds = [True]
+            noted = noting(rows, partial(targets.add, file.entity), holds)
+            stage.copy_rows(self.db, file.entity, noted)
+            stage.analyze(self.db, file.entity)
+            sound = targets.settle(file.entity) and all(holds)
+            if not self.findings.fatal and proposals.unique(self.db, self.claim.id, file.entity):
+                self.indexed.add(file.entity)
+                if sound and file.mode != "delta":
+                    self.sound.add(file.entity.file)
 
     def _load(self, staging: Beside, merge: Merge, changes: Changes) -> None:
         """Merge every file into its empty table while the next rows are staged beside."""
@@ -237,3 +344,12 @@ class Import:
                 findings=counted,
             )
         return RunEnded(run_id=self.claim.id, state="rejected", counts=counts, findings=counted)
+
+
+def noting(
+    batches: Iterable[pl.DataFrame], note: Callable[[pl.DataFrame], bool], notes: list[bool]
+) -> Iterator[pl.DataFrame]:
+    """The batches, with what was noted of each."""
+    for rows in batches:
+        notes.append(note(rows))
+        yield rows

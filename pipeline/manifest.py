@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.archive import MANIFEST, Source
+from pipeline.archive import MANIFEST, Source, damage
 from pipeline.faults import Broken, cut
 from pipeline.header import split
 from pipeline.text import FIELD, controlled, fault, pieces
@@ -49,7 +49,7 @@ def read(sources: Mapping[str, Source]) -> tuple[Manifest, list[Finding]]:
     try:
         rows, findings = properties(source)
     except Broken as broken:
-        return EMPTY, [broken.finding]
+        return EMPTY, [damage(source) or broken.finding]
     values = {row.name: row.value for row in rows}
     findings += [*unknown(rows), *missing(values), *wrong(rows), *mismatched(rows, sources)]
     return Manifest(values.get(VERSION, ""), modes(values), tuple(rows)), findings

@@ -127,7 +127,7 @@ class Opener:
         try:
             head, _ = text.split_header(next(iter(text.pieces(source))), source.name)
         except Broken as broken:
-            self.findings.add([broken.finding])
+            self.findings.add([archive.damage(source) or broken.finding])
             return None
         names = header.split(head)
         if "header_case" in repairs.allowed(self.reading):
@@ -136,6 +136,8 @@ class Opener:
         faults = (
             list(header.check(entity, names, self.limits)) if names else [unreadable(source, head)]
         )
+        if faults and (damaged := archive.damage(source)):
+            faults = [damaged]
         self.findings.add(faults)
         return None if faults else names
 

@@ -10,9 +10,11 @@ from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one
 from pipeline.merge import Merge
 from pipeline.reading import Reader
+from schemas.roster import ROSTERING
 from schemas.runs import Counts, Mode
 
 WRITTEN = ("created", "updated", "deleted", "touched")
+GROWN = 1000  # new records after which the statistics of a table are old
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,37 +30,55 @@ def publish(
     watch: Watch,
     merge: Merge,
     reader: Reader,
-    merged: Mapping[str, Counts],
-    *,
-    rejected: Mapping[str, int],
+    counts: dict[str, Counts],
 ) -> Published:
     """End the run as applied, and publish the version if anything changed.
 
     Part of the import's transaction. Raises Fenced where the claim is gone, which takes the whole
     transaction back.
     """
+    claims.hold(merge.db, claim)
+    found.save(merge.db, claim, reader.findings, reader.package.files, reader.kept)
+    profile, findings = reader.package.profile.name, dict(reader.findings.counts)
+    return finish(claim, watch, merge, counts, profile=profile, findings=findings)
+
+
+def finish(
+    claim: Claim,
+    watch: Watch,
+    merge: Merge,
+    counts: dict[str, Counts],
+    *,
+    profile: str | None,
+    findings: Mapping[str, int],
+) -> Published:
+    """The same of a run whose findings are stored already; the run must be held by the caller."""
     db = merge.db
-    claims.hold(db, claim)
-    counts = settled(merged, reader, rejected)
-    if touched := merge.touch_users(merged):
+    if touched := merge.touch_users(counts):
         counts.setdefault("users", Counts())["touched"] = touched
     changed = any(count.get(what) for count in counts.values() for what in WRITTEN)
     version = merge.version if changed else merge.version - 1
-    found.save(db, claim, reader.findings, reader.package.files, reader.kept)
     claims.end(
         db,
         claim,
         state="applied",
         stage="publish",
         watch=watch,
-        profile=reader.package.profile.name,
+        profile=profile,
         version=version,
         counts=counts,
-        findings=dict(reader.findings.counts),
+        findings=findings,
     )
     if changed:
         move(db, claim, version, counts)
     return Published(version, counts)
+
+
+def refresh(db: Connection, counts: Mapping[str, Counts]) -> None:
+    """Let the planner know what has grown, before autovacuum comes round to it."""
+    for entity in ROSTERING:
+        if counts.get(entity.file, Counts()).get("created", 0) > GROWN:
+            db.execute("call refresh_statistics(%s)", [entity.table])
 
 
 def settled(

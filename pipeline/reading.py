@@ -13,6 +13,7 @@ import polars as pl
 
 from pipeline import header, lines, text
 from pipeline.ahead import ahead
+from pipeline.archive import damage
 from pipeline.claims import Watch
 from pipeline.digests import digested
 from pipeline.faults import Broken, Findings
@@ -86,7 +87,7 @@ class Reader:
         try:
             yield from self._rows(file, self._counted(file))
         except Broken as broken:
-            self.findings.broke(broken.finding)
+            self.findings.broke(damage(file.source) or broken.finding)
         else:
             if self.rows[name] == 0:
                 self.findings.broke(Finding(rule=rules.text.NO_ROWS, file=file.source.name))

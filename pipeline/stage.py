@@ -3,10 +3,12 @@
 Temporary tables are seen by no other session, cost no WAL, take COPY (row-level security does
 not) and vanish with their transaction: after a crash nothing is left that could be mistaken for a
 complete change set. What is staged is what *differs*, so that losing it could never delete anyone.
-A first load is staged in chunks instead (`pipeline.beside`); here they stand as views.
+A first load is staged in chunks instead (`pipeline.beside`), and what waits for an answer in tables
+that are kept (`pipeline.proposals`); here they stand as views.
 """
 
 from collections.abc import Iterable, Sequence
+from uuid import UUID
 
 import polars as pl
 from psycopg.sql import SQL, Composed, Identifier
@@ -14,6 +16,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from pipeline.database import Connection, one
 from schemas.columns import Key, Ref, Refs
 from schemas.ddl import sql_type
+from schemas.proposals import kept_keys, kept_rows
 from schemas.roster import ROSTERING, AnyEntity
 
 BY_BYTES = 'collate "C"'
@@ -29,6 +32,14 @@ def gone(entity: AnyEntity) -> Identifier:
     return Identifier("pg_temp", f"gone_{entity.table}")
 
 
+def places(db: Connection, entity: AnyEntity) -> tuple[Identifier, Identifier]:
+    """Where rows and keys are written: a view takes no COPY."""
+    (run,) = one(db, "select nullif(current_setting('rosterhub.kept', true), '')")
+    if run is None:
+        return staged(entity), gone(entity)
+    return Identifier(*kept_rows(UUID(run), entity)), Identifier(*kept_keys(UUID(run), entity))
+
+
 def names(entity: AnyEntity) -> list[str]:
     """The columns of the staging table, `line` left out."""
     return [*(column.name for column in entity.stored()), "metadata", "digest"]
@@ -37,16 +48,14 @@ def names(entity: AnyEntity) -> list[str]:
 def create(db: Connection) -> None:
     """Empty staging tables for every entity, for the rest of the transaction."""
     for entity in ROSTERING:
-        db.execute(definition(entity))
-        key = SQL('create temporary table {} (sourced_id text collate "C") on commit drop')
-        db.execute(key.format(Identifier(f"gone_{entity.table}")))
+        rows = SQL("create temporary table {} ({}) on commit drop")
+        db.execute(rows.format(Identifier(f"staged_{entity.table}"), layout(entity)))
+        keys = SQL("create temporary table {} ({}) on commit drop")
+        db.execute(keys.format(Identifier(f"gone_{entity.table}"), KEYS))
 
 
-def definition(entity: AnyEntity) -> Composed:
-    """The staging table of an entity, for the rest of the transaction."""
-    return SQL("create temporary table {} ({}) on commit drop").format(
-        Identifier(f"staged_{entity.table}"), layout(entity)
-    )
+KEYS = SQL('sourced_id text collate "C"')
+"""The columns of a table of gone keys."""
 
 
 def layout(entity: AnyEntity) -> Composed:
@@ -73,13 +82,15 @@ def view(db: Connection, entity: AnyEntity, chunks: Sequence[Identifier]) -> Non
 def copy_rows(db: Connection, entity: AnyEntity, batches: Iterable[pl.DataFrame]) -> int:
     """COPY digested rows to the staging table; answer how many."""
     columns = SQL(", ").join(map(Identifier, ["line", *names(entity)]))
-    statement = SQL("copy {} ({}) from stdin (format csv)").format(staged(entity), columns)
+    rows, _ = places(db, entity)
+    statement = SQL("copy {} ({}) from stdin (format csv)").format(rows, columns)
     return copied(db, statement, batches)
 
 
 def copy_gone(db: Connection, entity: AnyEntity, batches: Iterable[pl.DataFrame]) -> int:
     """COPY keys to the table of what is gone; answer how many."""
-    return copied(db, SQL("copy {} from stdin (format csv)").format(gone(entity)), batches)
+    _, keys = places(db, entity)
+    return copied(db, SQL("copy {} from stdin (format csv)").format(keys), batches)
 
 
 def copied(db: Connection, statement: Composed, batches: Iterable[pl.DataFrame]) -> int:
@@ -106,8 +117,9 @@ def analyze(db: Connection, entity: AnyEntity) -> None:
 
     Joins are by key and status; statistics of every other column would cost more than they tell.
     """
-    db.execute(SQL("analyze {} (sourced_id, status)").format(staged(entity)))
-    db.execute(SQL("analyze {}").format(gone(entity)))
+    rows, keys = places(db, entity)
+    db.execute(SQL("analyze {} (sourced_id, status)").format(rows))
+    db.execute(SQL("analyze {}").format(keys))
 
 
 def is_empty(db: Connection, table: Identifier) -> bool:

@@ -39,7 +39,7 @@ class Counts(TypedDict, total=False):
 
     `rows` are those in the file: `created + updated + unchanged + rejected`, and in a delta also
     `deleted`. In bulk `deleted` are stored records that the file no longer has. `touched` are users
-    of whom only a part changed.
+    of whom only a part changed, `excluded` are changes that whoever approved the run left out.
     """
 
     rows: int
@@ -49,3 +49,4 @@ class Counts(TypedDict, total=False):
     rejected: int
     deleted: int
     touched: int
+    excluded: int

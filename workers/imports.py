@@ -17,6 +17,7 @@ from psycopg.errors import QueryCanceled
 from pipeline import claims
 from pipeline.claims import Claim, Fenced, Stopped, Watch
 from pipeline.database import Connection, connect, one, tenant
+from pipeline.deciding import Deciding
 from pipeline.importing import Import
 from pipeline.limits import Limits
 from pipeline.undo import Undo
@@ -109,6 +110,10 @@ class Importer:
                 assert_never(claim.kind)
 
     def _import(self, db: Connection, claim: Claim, watch: Watch) -> str:
+        if claim.decided:
+            ended = Deciding(claim, db, watch, self.emit).run()
+            self.emit(ended)
+            return ended.state
         with scratch(self.settings.work_folder) as folder:
             path = folder / "upload"
             try:

@@ -13,7 +13,7 @@ from obstore.store import ObjectStore
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
-from pipeline import beside
+from pipeline import beside, proposals
 from pipeline.database import Connection, connect, tenant
 from schemas.policy import Policy
 from schemas.statements import load
@@ -31,6 +31,7 @@ def sweep(url: str, store: ObjectStore) -> None:
         districts = control.execute(NAMED["districts"]).fetchall()
         with connect(url, name="rosterhub maintenance") as db:
             beside.sweep(db, control)
+            proposals.sweep(db, control)
             for tenant_id, deleted, policy in districts:
                 try:
                     if deleted:

@@ -4,10 +4,12 @@ values (%(tenant_id)s, %(upload_id)s, %(object_key)s, %(name)s, %(bytes)s, %(sha
 
 -- insert_run --
 -- Waits for a concurrent insert with the same key, and then does nothing.
-insert into runs (tenant_id, id, kind, upload_id, entity, mode, created_by, idempotency_key)
+insert into runs (
+    tenant_id, id, kind, upload_id, entity, mode, created_by, idempotency_key, apply, as_of
+)
 values (
     %(tenant_id)s, %(run_id)s, 'import', %(upload_id)s, %(entity)s, %(mode)s, %(created_by)s,
-    %(idempotency_key)s
+    %(idempotency_key)s, %(apply)s, %(as_of)s
 )
 on conflict (tenant_id, idempotency_key) where idempotency_key is not null do nothing
 
@@ -93,10 +95,12 @@ for share
 
 -- retry --
 insert into runs (
-    tenant_id, id, kind, upload_id, entity, mode, created_by, idempotency_key, retry_of
+    tenant_id, id, kind, upload_id, entity, mode, created_by, idempotency_key, retry_of, apply,
+    as_of
 )
 select
-    tenant_id, %(new_id)s, kind, upload_id, entity, mode, %(created_by)s, %(idempotency_key)s, id
+    tenant_id, %(new_id)s, kind, upload_id, entity, mode, %(created_by)s, %(idempotency_key)s, id,
+    apply, as_of
 from runs
 where tenant_id = %(tenant_id)s
     and id = %(run_id)s

@@ -23,6 +23,7 @@ from deploy.cli.mappings import mappings
 from deploy.cli.migrate import migrate
 from deploy.cli.policy import policy
 from deploy.cli.push import push
+from deploy.cli.review import approve, diff, reject
 from deploy.cli.runs import runs
 from deploy.cli.sample import sample
 from deploy.cli.screen import Screen
@@ -103,7 +104,8 @@ def everywhere(command: click.Command) -> click.Command:
     return command
 
 
-runs.add_command(findings)
+for part in (findings, diff, approve, reject):
+    runs.add_command(part)
 for command in (
     *(dev, push, check, runs, versions, mappings, policy),
     *(sample, keys, districts, serve, work, migrate),

@@ -30,6 +30,8 @@ BUSY = frozenset({429, 502, 503, 504})
 @click.option("--wait", is_flag=True, help="Follow the run to its end.")
 @click.option("--entity", help="What a single CSV holds, such as users.")
 @click.option("--mode", type=click.Choice(MODES), help="How a single CSV is meant.")
+@click.option("--review", is_flag=True, help="Show what would change, and wait for approval.")
+@click.option("--as-of", metavar="DAY", help="The day it speaks of, such as 2026-04-01.")
 @as_json
 @talks_to_hub()
 @pass_screen
@@ -37,9 +39,11 @@ def push(
     screen: Screen,
     client: "Client",
     file: Path,
+    *,
     entity: str | None,
     mode: str | None,
-    *,
+    as_of: str | None,
+    review: bool,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -48,6 +52,8 @@ def push(
     The address of the run is printed first. With --wait the exit status tells the outcome.
     """
     query = single(file, entity, mode)
+    query |= {"apply": "review"} if review else {}
+    query |= {"as_of": as_of} if as_of else {}
     with meter(screen) as shown:
         run = sent(screen, client, file, query, shown)
     click.echo(f"{client.url}/api/v1/imports/{run['id']}", err=as_json)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 from deploy.cli.screen import Screen
 from deploy.messages import (
     COUNTS,
+    DROPPED,
     FINDINGS_FOUND,
+    HELD_BECAUSE,
     MORE_FINDINGS,
     NO_FINDINGS,
     REJECTED,
@@ -15,6 +17,7 @@ from deploy.messages import (
     SEVERITIES,
     STATES,
     VERSION_PUBLISHED,
+    WOULD_CHANGE,
     Failure,
 )
 
@@ -48,6 +51,11 @@ def first_findings(screen: Screen, client: "Client", run: Json) -> None:
 def summary(screen: Screen, run: Json) -> None:
     """The table of counts, and how many findings there are of which severity."""
     counts: dict[str, dict[str, int]] = run["counts"]
+    if run["state"] in ("review", "held"):
+        counts = run.get("preview") or {}
+        for reason in (run.get("guard") or {}).get("reasons", ()):
+            screen.result(screen.say(HELD_BECAUSE, reason=reason["message"][screen.lang]))
+        screen.result(screen.say(WOULD_CHANGE))
     if counts:
         rows = [[file, *(of.get(name, 0) for name in COUNTS)] for file, of in counts.items()]
         screen.table(["file", *(screen.say(text) for text in COUNTS.values())], rows)
@@ -77,6 +85,8 @@ def judge(screen: Screen, run: Json) -> None:
     match run["state"]:
         case "applied":
             return
+        case "rejected" if (run.get("decision") or {}).get("kind") == "reject":
+            raise Failure(DROPPED, run=run["id"], by=run["decision"]["by"])
         case "rejected":
             raise Failure(REJECTED, run=run["id"], errors=run["findings"].get("error", 0))
         case "held" | "review":

@@ -5,7 +5,7 @@
 -- The district's oldest run, if it is due or its worker has gone silent: every kind of run writes its
 -- district. A later one never passes an earlier one that pauses: an old package must not be applied
 -- last. So claimers wait for each other at the head of the line and look again; skipping it would let
--- them pass.
+-- them pass. An import that may not supersede an older one is behind it until that is answered.
 update runs set
     state = 'running', stage = 'open', attempts = attempts + 1, fence = fence + 1,
     worker = %(worker)s, started_at = coalesce(started_at, clock_timestamp()),
@@ -14,7 +14,12 @@ update runs set
 where tenant_id = %(tenant_id)s and id = (
     select id from (
         select r.id, r.state, r.lease_until, r.next_run_at from runs as r
-        where r.tenant_id = %(tenant_id)s and r.state in ('queued', 'running')
+        where r.tenant_id = %(tenant_id)s and r.state in ('queued', 'running') and not exists (
+            select from runs as o join districts as d using (tenant_id)
+            where o.tenant_id = r.tenant_id and o.state in ('review', 'held')
+              and (o.created_at, o.id) < (r.created_at, r.id) and d.policy ->> 'newer' = 'wait'
+              and r.state = 'queued' and r.kind = 'import' and r.decision is null
+        )
         order by r.state = 'running' desc, r.created_at, r.id
         limit 1
         for update
@@ -22,7 +27,7 @@ where tenant_id = %(tenant_id)s and id = (
     where head.state = 'running' and head.lease_until < clock_timestamp()
        or head.state = 'queued' and head.next_run_at <= clock_timestamp()
 )
-returning id, attempts, fence, kind, entity, mode, upload_id, undoes;
+returning id, attempts, fence, kind, entity, mode, upload_id, undoes, decision is not null;
 
 -- upload --
 -- Where the bytes of a run lie, and what they must be.
@@ -30,7 +35,8 @@ select object_key, bytes, sha256 from uploads where tenant_id = %(tenant_id)s an
 
 -- due --
 -- Districts with something to do and nobody at it (control role), the one served longest ago first:
--- who has pushed much waits behind who has not, and a new district comes next.
+-- who has pushed much waits behind who has not, and a new district comes next. A run that has a
+-- base version waited once, and is answered; no other passes one that waits where the policy is so.
 select r.tenant_id from runs as r
 where (
     r.state = 'queued' and r.next_run_at <= clock_timestamp()
@@ -38,7 +44,11 @@ where (
 ) and not exists (
     select from runs as o
     where o.tenant_id = r.tenant_id and o.state = 'running' and o.lease_until >= clock_timestamp()
-)
+) and not (r.state = 'queued' and r.kind = 'import' and r.base_version is null and exists (
+    select from runs as o join districts as d using (tenant_id)
+    where o.tenant_id = r.tenant_id and o.state in ('review', 'held')
+      and (o.created_at, o.id) < (r.created_at, r.id) and d.policy ->> 'newer' = 'wait'
+))
 group by r.tenant_id
 order by (select max(o.started_at) from runs as o where o.tenant_id = r.tenant_id) nulls first,
     min(r.created_at);

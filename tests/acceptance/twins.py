@@ -28,6 +28,7 @@ KEPT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "finding_counts": ("tenant_id", "run_id"),
         "finding_files": ("tenant_id", "run_id"),
         "finding_groups": ("tenant_id", "run_id"),
+        "run_previews": ("tenant_id", "run_id"),
     }
 )
 """Every table that an import writes, and the columns by which two districts may differ."""

@@ -17,6 +17,7 @@ from falcon.asgi import SSEvent
 
 from api.progress import SILENCE, with_pings
 from schemas.events import EVENT, Event, FileAdvanced, RunEnded, RunStarted, stream
+from schemas.runs import State
 from tests.api.conftest import Books, District, Serve, Server
 
 NOW = "2026-04-01T00:00:00Z"
@@ -95,6 +96,27 @@ def test_a_stream_is_a_snapshot_then_all_that_was_said_then_what_is_said(
     assert EVENT.validate_json(third["data"]) == live
     assert next(events)["event"] == "run_ended"
     assert list(events) == []
+
+
+@pytest.mark.parametrize("state", ["review", "held"])
+def test_a_stream_ends_when_the_run_waits_for_an_answer(
+    server: Server, books: Books, north: District, redis_url: str, state: State
+) -> None:
+    run_id = books.run(north.tenant_id, state=state)
+    told(redis_url, run_id, started(run_id), RunEnded(run_id=UUID(run_id), state=state))
+    with closing(opened(server, north, run_id)) as answer:
+        events = list(heard(answer))
+    assert EVENT.validate_json(events[-1]["data"]) == RunEnded(run_id=UUID(run_id), state=state)
+    books.change(north.tenant_id, run_id, state="queued")
+    answer = opened(server, north, run_id)
+    told(redis_url, run_id, started(run_id, 2), finished(run_id))
+    again = kinds(answer)
+    assert again == ["snapshot", "run_started", "run_started", "run_ended"]
+
+
+def test_it_ends_so_without_redis_too(server: Server, books: Books, north: District) -> None:
+    run_id = books.run(north.tenant_id, state="review")
+    assert kinds(opened(server, north, run_id)) == ["snapshot", "run_ended"]
 
 
 def test_a_client_resumes_after_the_last_event_it_heard(

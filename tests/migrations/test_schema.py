@@ -79,6 +79,7 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "mapping_tables",
         "mappings",
         "record_counts",
+        "run_previews",
         "runs",
         "uploads",
         "versions",

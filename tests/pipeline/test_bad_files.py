@@ -145,6 +145,17 @@ def patched(what: int, form: str, value: int) -> Callable[[], bytes]:
     return make
 
 
+def spoilt(place: bytes, instead: bytes) -> Callable[[], bytes]:
+    """The town, not compressed, with bytes of orgs.csv that another made of it on the way."""
+
+    def make() -> bytes:
+        data = packed(ZIP_STORED)()
+        at = data.index(place, data.index(HEAD))
+        return data[:at] + instead + data[at + len(instead) :]
+
+    return make
+
+
 def packed(method: int) -> Callable[[], bytes]:
     """The town, packed by another method."""
 
@@ -277,6 +288,12 @@ ZIPS: dict[str, Bad] = {
     "bzip2": Bad(packed(ZIP_BZIP2), (("package.compression", "orgs.csv", None, None),)),
     "LZMA": Bad(packed(ZIP_LZMA), (("package.compression", "orgs.csv", None, None),)),
     "another checksum": Bad(patched(CRC, "<L", 7), (("package.corrupt", "orgs.csv", None, None),)),
+    "a damaged byte that is no text": Bad(
+        spoilt(b"board", b"\xff"), (("package.corrupt", "orgs.csv", None, None),)
+    ),
+    "a damaged byte of the header": Bad(
+        spoilt(b"sourcedId", b"S"), (("package.corrupt", "orgs.csv", None, None),)
+    ),
     "a size too small": Bad(patched(SIZE, "<L", 9), (("package.corrupt", "orgs.csv", None, None),)),
     "a size too large": Bad(
         patched(SIZE, "<L", 999), (("package.corrupt", "orgs.csv", None, None),)

@@ -13,7 +13,7 @@ def decide(district: "District", **reading: object) -> None:
     """Give the district a policy."""
     district.hub.admin.execute(
         "update districts set policy = %s where tenant_id = %s",
-        [Jsonb({"reading": reading}), district.tenant_id],
+        [Jsonb({"reading": reading, "guard": {"on": False}}), district.tenant_id],
     )
 
 

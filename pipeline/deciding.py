@@ -1,0 +1,178 @@
+"""A run goes on after somebody has answered: what was shown is applied, or shown anew with less.
+
+approve: exactly the change set that is kept, without what was excluded, becomes a version. exclude:
+what leaving schools or entities out would come to is worked out and shown; the approval then names
+the hash of that. If the district has moved since, nothing is done and the run waits as before. All
+of it is one transaction under the lock on the district, like the attempt that made the change set.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from pipeline import claims, exclusions, proposals, publish
+from pipeline.claims import SQL, Claim, Watch
+from pipeline.database import Connection, one, tenant
+from pipeline.merge import Merge
+from pipeline.proposals import Asked
+from pipeline.stage import is_empty, staged
+from schemas.events import Emit, RunEnded, RunStarted, StageStarted
+from schemas.policy import Policy
+from schemas.proposals import Except
+from schemas.roster import ROSTERING, AnyEntity
+from schemas.runs import Counts, Stage
+
+WORK_MEM = "128MB"
+FAILURES = {
+    "base_moved": {
+        "en": "The roster is at version {version} now; this was shown for version {base}."
+        " Nothing was changed. Reject the run and import the package again.",
+        "ja": "名簿は版 {version} になりました。表示していたのは版 {base} に対する変更です。"
+        "何も変更していません。却下して、もう一度取り込んでください。",
+    },
+    "diff_changed": {
+        "en": "What is kept is not what was approved. Nothing was changed.",
+        "ja": "保存されている変更が、承認された内容と一致しません。何も変更していません。",
+    },
+    "exclusions_break": {
+        "en": "What remains without these schools and entities does not hold together ({rules})."
+        " Nothing was changed.",
+        "ja": "除外した残りの変更では整合が取れません({rules})。何も変更していません。",
+    },
+}
+
+
+class Impossible(Exception):
+    """The answer cannot be carried out; the run waits as before. `failure` says why."""
+
+    def __init__(self, code: str, **facts: object) -> None:
+        said = {language: text.format(**facts) for language, text in FAILURES[code].items()}
+        self.failure = {"code": code, **said}
+        super().__init__(code)
+
+
+@dataclass(slots=True)
+class Deciding:
+    """One attempt at a run that was answered."""
+
+    claim: Claim
+    db: Connection
+    watch: Watch
+    emit: Emit
+    superseded: list[UUID] = field(init=False, default_factory=list)
+
+    def run(self) -> RunEnded:
+        """Carry the answer out, or leave everything as it was."""
+        self.emit(RunStarted(run_id=self.claim.id, attempt=self.claim.attempt))
+        self.db.execute(f"set work_mem = '{WORK_MEM}'")
+        try:
+            with tenant(self.db, self.claim.tenant_id):
+                ended = self._steps()
+        except Impossible as impossible:
+            return self._back(impossible)
+        publish.refresh(self.db, ended.counts)
+        for run_id in self.superseded:
+            self.emit(RunEnded(run_id=run_id, state="superseded"))
+        return ended
+
+    def _steps(self) -> RunEnded:
+        (base, _, decided) = one(self.db, SQL["lock_district"], self.claim.key)
+        asked = proposals.asked(self.db, self.claim)
+        if base != asked.base_version:
+            raise Impossible("base_moved", version=base, base=asked.base_version)
+        decision = asked.decision or {}
+        self._enter("check")
+        proposals.stand(self.db, self.claim.id)
+        examples = self._excluded(decision, first=base == 0)
+        tally = proposals.tally(self.db, self.claim.tenant_id, first=base == 0)
+        if decision["kind"] == "exclude":
+            preview = asked.preview or {}
+            shown = exclusions.shown(decision["except"], examples, preview, tally)
+            return self._shown(asked, shown)
+        if tally.diff != decision["diff"]:
+            raise Impossible("diff_changed")
+        return self._apply(base, asked, Policy.model_validate(decided))
+
+    def _excluded(self, decision: Mapping[str, Any], *, first: bool) -> list[dict[str, str]]:
+        """Take what is excluded out of the views; answer examples of what only follows."""
+        if not decision.get("except"):
+            return []
+        given = Except.model_validate(decision["except"])
+        examples = exclusions.exclude(self.db, self.claim, given)
+        if wrong := exclusions.faults(self.db, self.claim.tenant_id, first=first):
+            raise Impossible("exclusions_break", rules=", ".join(sorted(wrong)))
+        return examples
+
+    def _shown(self, asked: Asked, shown: Mapping[str, Any]) -> RunEnded:
+        proposals.fall(self.db)
+        state = proposals.wait_again(self.db, self.claim, self.watch, exclusions=shown)
+        return RunEnded(run_id=self.claim.id, state=state, findings=dict(asked.findings))
+
+    def _apply(self, base: int, asked: Asked, policy: Policy) -> RunEnded:
+        merge = Merge(self.db, self.claim.tenant_id, base + 1)
+        self._enter("apply")
+        apply = merge.apply if base else partial(whole, merge)
+        counts = {entity.file: apply(entity) for entity in ROSTERING}
+        self._enter("publish")
+        claims.hold(self.db, self.claim)
+        proposals.fall(self.db)
+        if policy.newer == "supersede":
+            older = proposals.waiting(self.db, self.claim, applied=True)
+            modes = asked.modes or {}
+            self.superseded = proposals.supersede(self.db, self.claim, older, modes, asked.diff)
+        published = publish.finish(
+            self.claim,
+            self.watch,
+            merge,
+            balanced(counts, asked.preview or {}),
+            profile=asked.profile,
+            findings=asked.findings,
+        )
+        return RunEnded(
+            run_id=self.claim.id,
+            state="applied",
+            version=published.version,
+            counts=published.counts,
+            findings=dict(asked.findings),
+        )
+
+    def _back(self, impossible: Impossible) -> RunEnded:
+        with tenant(self.db, self.claim.tenant_id):
+            state = proposals.wait_again(
+                self.db, self.claim, self.watch, failure=impossible.failure
+            )
+        return RunEnded(run_id=self.claim.id, state=state)
+
+    def _enter(self, name: Stage) -> None:
+        self.watch.stage = name
+        self.watch.check()
+        self.emit(StageStarted(run_id=self.claim.id, stage=name))
+
+
+def whole(merge: Merge, entity: AnyEntity) -> Counts:
+    """Write an entity into an empty district."""
+    created = 0
+    if not is_empty(merge.db, staged(entity)):
+        created = merge.first(entity, staged(entity))
+        merge.count_first(entity, created)
+    return Counts(created=created)
+
+
+def balanced(became: Mapping[str, Counts], preview: Mapping[str, Counts]) -> dict[str, Counts]:
+    """What became of each file, with the rows that were read when it was shown."""
+    counts: dict[str, Counts] = {}
+    for file, merged in became.items():
+        seen = preview.get(file, Counts())
+        if file not in preview and not any(merged.values()):
+            continue
+        counts[file] = Counts(
+            **merged,
+            rows=seen.get("rows", 0),
+            unchanged=seen.get("unchanged", 0),
+            rejected=seen.get("rejected", 0),
+        )
+        if excluded := sum(exclusions.difference(seen, merged).values()):
+            counts[file]["excluded"] = excluded
+    return counts

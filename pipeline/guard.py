@@ -1,0 +1,132 @@
+"""The guard: a catastrophe is held, not applied.
+
+Everything here is cheap when little changes. Shares are of the active records that are stored; how
+many a school has is only asked for schools with enough changes to matter. Each reason is declared
+in `schemas.guard`; a run with a reason waits until somebody approves it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Literal, TypeAlias
+
+from psycopg import sql
+
+from pipeline import proposals, undo
+from pipeline.claims import Claim
+from pipeline.database import Connection, one
+from pipeline.opening import Package
+from pipeline.proposals import NAMED, Tally
+from schemas.guard import Reason, skipped
+from schemas.policy import Guard as Thresholds
+from schemas.roster.orgs import AcademicSession
+
+Watched: TypeAlias = Literal["deleted", "updated"]
+WATCHED: dict[str, Watched] = {"deletions": "deleted", "updates": "updated"}
+
+
+@dataclass(slots=True)
+class Guard:
+    """What speaks against applying a run without asking; it grows while the run is looked at."""
+
+    db: Connection
+    claim: Claim
+    thresholds: Thresholds
+    as_of: date | None
+    reasons: list[Reason] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def json(self) -> dict[str, Any]:
+        """The reasons, and what was not looked at."""
+        return {
+            "reasons": [reason.json() for reason in self.reasons],
+            "skipped": [skipped(code) for code in self.skipped],
+        }
+
+    def opened(self, package: Package) -> None:
+        """Look at the package before anything of it is read."""
+        if self.thresholds.on:
+            self.reasons += self._absent(package)
+            self.reasons += self._older()
+
+    def read(self, *, first: bool, tally: Tally) -> None:
+        """Look at what is staged. `first`: nothing is stored, so no share can be too large."""
+        if self.thresholds.on:
+            self.reasons += self._other_year(first=first)
+            if not first:
+                self.reasons += self._shares(tally)
+        if not first:
+            self.reasons += self._again()
+
+    def _absent(self, package: Package) -> Iterator[Reason]:
+        """A single CSV is never full; a package is as soon as it says bulk."""
+        if not self.thresholds.absent_files or self.claim.entity is not None:
+            return
+        if "bulk" in package.modes.values():
+            for file in sorted(package.profile.required_files - package.modes.keys()):
+                yield Reason("absent_file", entity=file)
+
+    def _older(self) -> Iterator[Reason]:
+        if not self.thresholds.older_package:
+            return
+        if self.as_of is None:
+            self.skipped.append("older_package")
+            return
+        (newest,) = one(self.db, NAMED["older_package"], self.claim.key)
+        if newest is not None and self.as_of < newest:
+            facts = {"as_of": self.as_of.isoformat(), "newest": newest.isoformat()}
+            yield Reason("older_package", facts=facts)
+
+    def _other_year(self, *, first: bool) -> Iterator[Reason]:
+        if not self.thresholds.school_year:
+            return
+        if self.as_of is None:
+            self.skipped.append("school_year")
+            return
+        query = sql.SQL(
+            "select count(*), count(*) filter (where {} between start_date and end_date)"
+            " from {} as y where type = 'schoolYear'"
+        ).format(
+            sql.Literal(self.as_of),
+            proposals.future(AcademicSession, self.claim.tenant_id, first=first),
+        )
+        years, right = one(self.db, query)
+        if years and not right:
+            yield Reason("school_year", facts={"as_of": self.as_of.isoformat()})
+
+    def _shares(self, tally: Tally) -> Iterator[Reason]:
+        key = {"tenant_id": self.claim.tenant_id}
+        stored: dict[str, int] = dict(self.db.execute(NAMED["active"], key).fetchall())
+        for file, counts in tally.changes.items():
+            for code, action in WATCHED.items():
+                count = counts.get(action, 0)
+                yield from self._share(code, file, None, count, stored.get(file, 0))
+        yield from self._shares_of_schools(tally)
+
+    def _shares_of_schools(self, tally: Tally) -> Iterator[Reason]:
+        wanted = defaultdict[str, list[str]](list)
+        for (file, school), counts in tally.schools.items():
+            if any(self._matters(counts.get(action, 0)) for action in WATCHED.values()):
+                wanted[file].append(school)
+        stored = proposals.stored(self.db, self.claim.tenant_id, wanted)
+        for (file, school), records in stored.items():
+            counts = tally.schools[file, school]
+            for code, action in WATCHED.items():
+                yield from self._share(code, file, school, counts.get(action, 0), records)
+
+    def _matters(self, count: int) -> bool:
+        return count >= max(self.thresholds.at_least, 1)
+
+    def _share(
+        self, code: str, file: str, school: str | None, count: int, stored: int
+    ) -> Iterator[Reason]:
+        threshold = getattr(self.thresholds, code)
+        if self._matters(count) and stored and count > threshold * stored:
+            yield Reason(code, file, school, count, stored, min(count / stored, 1.0), threshold)
+
+    def _again(self) -> Iterator[Reason]:
+        """What was undone stays undone until it is released, whatever the thresholds say."""
+        for redo in undo.redoes(self.db, self.claim.tenant_id):
+            facts = {"undone": redo.undone, "undo": redo.undo}
+            yield Reason("redoes", entity=redo.file, count=redo.rows, facts=facts)

@@ -1,0 +1,122 @@
+"""What a person at the command line sees of a run that waits, against a gateway that serves."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from deploy import cli
+from schemas.secrets import Vault
+from schemas.settings import Settings, plain
+from tests.api.conftest import Books
+from tests.pipeline.conftest import TOWN, Package
+from workers.imports import Importer
+from workers.objects import open_store
+
+ROOT = Path(__file__).parents[2]
+WEST = {"sourcedId": "west", "name": "西小学校", "type": "school", "parentSourcedId": "board"}
+CHANGED = TOWN.change("users", "taro", {"givenName": "誤"}).put("orgs", WEST)
+
+
+@pytest.fixture
+def url(settings: Settings) -> Iterator[str]:
+    """A gateway in a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    changed = settings.model_copy(update={"port": port, "gateway_processes": 1})
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith(("ROSTERHUB_", "RH_"))}
+    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "api.main:app"]
+    env = inherited | changed.to_env() | {"PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen(command, cwd=ROOT, env=env)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            try:
+                requests.get(f"{address}/health/live", timeout=1).raise_for_status()
+            except requests.RequestException:
+                time.sleep(0.1)
+            else:
+                break
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture
+def working(url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Workers work on the district that the command line speaks for."""
+    assert settings.secret_key is not None
+    books = Books(plain(settings.database_url), Vault(settings.secret_key.get_secret_value()))
+    district = books.district("north")
+    stopping = threading.Event()
+    store = open_store(settings.object_store)
+    worker = Importer(settings, store, lambda _: None, "test", stopping)
+
+    def work() -> None:
+        while not stopping.wait(0.05):
+            worker.attempt(district.tenant_id)
+
+    for name, value in {"RH_URL": url, "RH_KEY": district.key, "LANG": "C.UTF-8"}.items():
+        monkeypatch.setenv(name, value)
+    hand = threading.Thread(target=work)
+    hand.start()
+    yield
+    stopping.set()
+    hand.join()
+
+
+@pytest.mark.usefixtures("working")
+def test_what_waits_is_looked_at_and_answered(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def said(*words: str, status: int = 0) -> str:
+        assert cli.run(words) == status, capfd.readouterr().err
+        return str(capfd.readouterr().out)
+
+    def push(package: Package, *words: str, status: int = 0) -> str:
+        file = tmp_path / "RO_20260401_01.zip"
+        file.write_bytes(package.zip())
+        return said("push", str(file), "--wait", *words, status=status)
+
+    def asked(*words: str) -> Any:  # noqa: ANN401  # whatever the JSON is
+        return json.loads(said(*words, "--json"))
+
+    push(TOWN)
+    shown = push(CHANGED, "--review", status=5)
+    run = shown.splitlines()[0]
+    assert "It would change:" in shown
+    assert "It would change:" in said("runs", "show", run)
+    assert asked("runs", "show", run)["as_of"] == "2026-04-01"
+    table = said("runs", "diff", run)
+    assert "givenName" in table
+    assert "誤" not in table, "values are hidden"
+    assert "誤" in said("runs", "diff", run, "--show-values", "--entity", "users")
+    assert "誤" in said("runs", "diff", run, "--csv")
+    found = asked("runs", "diff", run)
+    assert found["diff"] in table
+    assert {each["sourcedId"] for each in found["items"]} == {"west", "taro"}
+    said("runs", "approve", run, "--diff", "another", status=3)
+    rest = ("--except-school", "west", "--yes", "--wait")
+    assert "Applied as version 2" in said("runs", "approve", run, *rest)
+    assert [c["sourcedId"] for c in asked("versions", "diff", "2")["items"]] == ["taro"]
+
+    again = push(CHANGED, "--review", status=5).splitlines()[0]
+    said("runs", "reject", again)
+    assert asked("runs", "show", again)["state"] == "rejected"
+    said("runs", "watch", again, status=3)
+
+    held = push(TOWN.only("orgs", "academicSessions"), "--as-of", "2026-03-31", status=5)
+    assert "Held: users.csv is required" in held
+    assert "2026-03-31" in held
+    assert "Applied as version" not in held
