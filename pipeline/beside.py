@@ -1,13 +1,15 @@
 """Stage a first load beside the transaction that merges it, on a connection of its own.
 
-While the one connection merges, the other already takes the next rows: a server process each, so
-both cores of a small machine work. Rows go in chunks, sorted by key, to unlogged tables that only
-the app role can read; a chunk is committed before the merge sees it. A crash of the server empties
-the chunks and takes the merge's transaction with them. The tables are dropped after the merge,
-which holds locks on them; what a killed worker leaves is swept.
+While the one connection merges, the other already takes the next rows, and when it has them all,
+looks for what is wrong between them: a server process each, so both cores of a small machine work.
+Rows go in chunks to unlogged tables that only the app role can read; a chunk is committed before
+the merge sees it. A crash of the server empties the chunks and takes the merge's transaction with
+them. The tables are dropped after the merge, which holds locks on them; what a killed worker leaves
+is swept.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -22,6 +24,7 @@ from pipeline.database import Connection, beside
 from pipeline.opening import File
 from pipeline.stage import copied, layout, names
 from pipeline.targets import Targets
+from schemas.columns import Ref
 from schemas.roster import AnyEntity
 from schemas.statements import load
 
@@ -29,48 +32,70 @@ NAMED = load("pipeline", "staging.sql")
 SCHEMA = "rosterhub_staging"
 ROWS = 100_000  # of a chunk
 DEPTH = 8  # chunks that may wait; they wait in the database, not in memory
+FEW = 3  # a file is grouped by what a column names if it has this many times less runs than rows
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a file in a table of their own; `sound`: what they point at is there."""
+    """Some rows of a file in a table of their own."""
 
     file: File
     table: Identifier
     rows: int
-    sound: bool
 
 
 class Beside:
-    """The chunks of one attempt. The connection is made when the first is staged."""
+    """The chunks of one attempt. The connection is made when the first is staged.
+
+    When all are staged, `sound` has the files whose rows point at what is there, and `clean` is
+    whether nothing is wrong between the records: only a yes counts.
+    """
 
     def __init__(self, db: Connection, claim: Claim) -> None:
         self.merging, self.claim = db, claim
         self.staging: Connection | None = None
-        self.tables: list[Identifier] = []
+        self.tables: defaultdict[AnyEntity, list[Identifier]] = defaultdict(list)
         self.targets = Targets()
+        self.sound: set[str] = set()
+        self.clean = False
 
-    def chunks(self, batches: Iterator[tuple[File, pl.DataFrame]]) -> Iterator[Chunk]:
-        """The rows of every file in chunks, staged ahead of who merges them."""
-        return ahead(self._all(batches), DEPTH)
+    def chunks(
+        self,
+        batches: Iterator[tuple[File, pl.DataFrame]],
+        clean: Callable[["Beside", Connection], bool],
+    ) -> Iterator[Chunk]:
+        """The rows of every file in chunks, staged ahead of who merges them.
 
-    def _all(self, batches: Iterator[tuple[File, pl.DataFrame]]) -> Iterator[Chunk]:
+        `clean` looks at all of them, on the staging connection, while the last are being merged.
+        """
+        return ahead(self._all(batches, clean), DEPTH)
+
+    def _all(
+        self,
+        batches: Iterator[tuple[File, pl.DataFrame]],
+        clean: Callable[["Beside", Connection], bool],
+    ) -> Iterator[Chunk]:
         self.staging = db = beside(self.merging, name="rosterhub staging")
         remove(db, prefix_of(self.claim.id))
         for file, items in groupby(batches, key=itemgetter(0)):
+            sound = True
             for rows in together(rows for _, rows in items):
                 if file.entity.kept:
-                    sound = self.targets.add(file.entity, rows)
-                    yield Chunk(file, self._stage(db, file.entity, rows), rows.height, sound)
+                    sound &= self.targets.add(file.entity, rows)
+                    yield Chunk(file, self._stage(db, file.entity, rows), rows.height)
+            if self.targets.settle(file.entity) and sound:
+                self.sound.add(file.entity.file)
+        self.clean = clean(self, db)
 
     def _stage(self, db: Connection, entity: AnyEntity, rows: pl.DataFrame) -> Identifier:
-        name = f"{prefix_of(self.claim.id)}{self.claim.fence}_{len(self.tables)}"
+        number = sum(map(len, self.tables.values()))
+        name = f"{prefix_of(self.claim.id)}{self.claim.fence}_{number}"
         table = Identifier(SCHEMA, name)
-        self.tables.append(table)
+        self.tables[entity].append(table)
         db.execute(SQL("create unlogged table {} ({})").format(table, layout(entity)))
         columns = SQL(", ").join(map(Identifier, ["line", *names(entity)]))
         statement = SQL("copy {} ({}) from stdin (format csv)").format(table, columns)
-        copied(db, statement, rows.sort("sourced_id").iter_slices())
+        copied(db, statement, ordered(entity, rows).iter_slices())
         return table
 
     def close(self) -> None:
@@ -78,10 +103,26 @@ class Beside:
         if self.staging is None:
             return
         with self.staging as db:
-            if not self.merging.broken:
-                self.merging.execute("discard temporary")  # the views on the chunks
-            for table in self.tables:
-                db.execute(SQL("drop table if exists {}").format(table))
+            for each in (self.merging, db):
+                if not each.broken:
+                    each.execute("discard temporary")  # the views on the chunks
+            for tables in self.tables.values():
+                for table in tables:
+                    db.execute(SQL("drop table if exists {}").format(table))
+
+
+def ordered(entity: AnyEntity, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows in an order that the indexes like.
+
+    A file that goes on person by person, or class by class, keeps its order: it visits the indexes
+    of its references one page after the other. Any other is sorted, for the primary key's sake.
+    """
+    for column in entity.references():
+        if isinstance(column, Ref):
+            cells = rows.get_column(column.name)
+            if 1 < FEW * cells.ne_missing(cells.shift(1)).sum() < rows.height:
+                return rows
+    return rows.sort("sourced_id")
 
 
 def prefix_of(run_id: UUID) -> str:

@@ -36,7 +36,9 @@ from pipeline.opening import File, Package, open_upload
 from pipeline.proposals import Tally
 from pipeline.publish import publish, refresh, settled
 from pipeline.reading import Reader
+from pipeline.records.asking import Asking
 from pipeline.records.settling import Settling
+from pipeline.records.state import Stored
 from pipeline.targets import Targets
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.policy import Policy, Reading
@@ -145,7 +147,8 @@ class Import:
         else:
             self._load(staging, merge, changes)
         self._enter("check")
-        self._check(policy.reading, first=first)
+        if not (staging.clean and self._unique()):
+            self._check(policy.reading, first=first)
         merged = first and not kept
         older = proposals.waiting(self.db, self.claim, applied=True)
         tally = Tally() if merged and not older else self._tally(first=base == 0)
@@ -276,19 +279,41 @@ class Import:
         batches = self.reader.batches()
         for file in self.reader.package.files:
             changes.book(file)
-        for file, chunks in groupby(staging.chunks(self._told(batches)), key=attrgetter("file")):
-            self._load_file(file, chunks, merge, staging.targets)
+        chunks = staging.chunks(self._told(batches), self._clean)
+        for file, of_file in groupby(chunks, key=attrgetter("file")):
+            if self._load_file(file, of_file, merge) and file.entity.file in staging.sound:
+                self.sound.add(file.entity.file)
 
-    def _load_file(
-        self, file: File, chunks: Iterator[Chunk], merge: Merge, targets: Targets
-    ) -> None:
-        """Merge the chunks of a file. Where they are not sound, find out which rows and why."""
+    def _clean(self, staging: Beside, db: Connection) -> bool:
+        """Whether nothing is wrong between the records: asked beside the merge of the last rows.
+
+        Only a yes counts. What is wrong, the check says, which knows of doubled keys, too.
+        """
+        if self.findings.fatal:
+            return False
+        with tenant(db, self.claim.tenant_id):
+            db.execute("set local enable_nestloop = off")
+            db.execute(f"set local work_mem = '{WORK_MEM}'")
+            stage.create(db)
+            for entity, tables in staging.tables.items():
+                stage.view(db, entity, tables)
+            state = Stored(db, self.claim.tenant_id, first=True)
+            sound = frozenset(staging.sound)
+            asking = Asking(state, self.findings, self.reader.package.profile, 1, sound=sound)
+            return not any(True for _ in (*asking.errors(), *asking.remarks()))
+
+    def _unique(self) -> bool:
+        """Whether no key stood twice in what was loaded."""
+        kept = [file for file in self.reader.package.files if file.entity.kept]
+        return all(file.entity.file in self.sound for file in kept)
+
+    def _load_file(self, file: File, chunks: Iterator[Chunk], merge: Merge) -> bool:
+        """Merge the chunks of a file; answer whether no key stands twice."""
         entity = file.entity
         tables: list[Identifier] = []
-        created, doubled, sound = 0, False, True
+        created, doubled = 0, False
         for chunk in chunks:
             tables.append(chunk.table)
-            sound &= chunk.sound
             if not (doubled or self.findings.fatal):
                 try:
                     with self.db.transaction():
@@ -296,13 +321,12 @@ class Import:
                 except UniqueViolation:
                     doubled = True
         stage.view(self.db, entity, tables)
-        sound &= targets.settle(entity) and not doubled
         if self.findings.fatal:
-            return
+            return False
         merge.count_first(entity, created)
         self.counts[entity.file] = Counts(created=created)
-        if sound and file.mode != "delta":  # a deletion is not inserted and collides with nothing
-            self.sound.add(entity.file)
+        # A deletion is not inserted and collides with nothing.
+        return not doubled and file.mode != "delta"
 
     def _check(self, reading: Reading, *, first: bool) -> None:
         settling = Settling(

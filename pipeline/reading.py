@@ -93,11 +93,11 @@ class Reader:
                 self.findings.broke(Finding(rule=rules.text.NO_ROWS, file=file.source.name))
 
     def _counted(self, file: File) -> Iterator[Piece]:
-        """The file; its rows are counted when they have been checked."""
+        """The file; rows count before they are handed on, for who stages them tells how many."""
         for body in bodies(file):
-            yield body
             self.rows[file.entity.file] += body.height
             self._advance(file, body.read)
+            yield body
 
     def _rows(self, file: File, bodies: Iterator[Piece]) -> Iterator[pl.DataFrame]:
         layout = header.layout(file.entity, file.header)

@@ -120,7 +120,9 @@ class Importer:
                 self._fetch(db, claim, path)
             except Damaged:
                 return self._fail(db, claim, watch, "upload_damaged")
-            ended = Import(claim, db, path, folder, watch, self.emit, limits(self.settings)).run()
+            ended = Import(
+                claim, db, path, folder, watch, self.emit, limits(self.settings), self.store
+            ).run()
         self.emit(ended)
         return ended.state
 
