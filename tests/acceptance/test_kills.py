@@ -5,15 +5,12 @@ follow the progress of the run so that every stage is hit. Nobody but the superv
 anything. What is compared afterwards are all rows of all tables.
 """
 
-import csv
-import io
 import itertools
 import os
 import random
 import signal
 import threading
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,11 +22,11 @@ import pytest
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
-from loadtests.rosters import District, write_package
 from schemas.events import Event, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.roster import ROSTERING
 from schemas.runs import ENDED, STAGES, Stage
 from tests.acceptance.conftest import LEASE, PATIENCE, SEED, Client, Hub, Json, wait_until
+from tests.acceptance.pushes import COUNTED, Push, delta_of, package
 from tests.acceptance.twins import Twins, cloned
 
 pytestmark = pytest.mark.chaos
@@ -45,57 +42,6 @@ KILLS = 4
 GAZE = 0.1  # seconds between two looks: to look is work too, and the hub needs the machine
 BOTH = 0.25
 """How often every import process is killed at once, so that only the supervisor can help."""
-
-COUNTED = "enrollments"
-"""The collection whose total tells the versions apart."""
-
-
-@dataclass(frozen=True)
-class Push:
-    """What is sent: a package, or one CSV."""
-
-    name: str
-    body: bytes
-    entity: str | None = None
-    mode: str | None = None
-
-    def to(self, client: Client) -> str:
-        return client.push(self.body, entity=self.entity, mode=self.mode)
-
-
-def package(name: str, **district: object) -> Push:
-    wanted: dict[str, object] = {
-        "users": 2000,
-        "schools": 3,
-        "enrollments_per_student": 4,
-        "guardians": 0.2,
-    }
-    out = io.BytesIO()
-    write_package(out, District(**{**wanted, **district}))  # type: ignore[arg-type]  # by name
-    return Push(name, out.getvalue())
-
-
-def delta_of(push: Push) -> Push:
-    """A delta of the enrollments: some end, some are deleted, some are new, some stay."""
-    with zipfile.ZipFile(io.BytesIO(push.body)) as archive:
-        text = archive.read(f"{COUNTED}.csv").decode()
-    [header, *rows] = csv.reader(io.StringIO(text))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(header)
-    for number, row in enumerate(rows):
-        values = dict(zip(header, row, strict=True))
-        values |= {"status": "active", "dateLastModified": "2026-06-01T00:00:00.000Z"}
-        match number % 4:
-            case 0:
-                values["status"] = "tobedeleted"
-            case 1:
-                values["endDate"] = "2026-12-24"
-            case 2:
-                values["sourcedId"] = f"new-{number}"
-        writer.writerow(values.values())
-    return Push("a delta of one CSV", out.getvalue().encode(), COUNTED, "delta")
-
 
 def story() -> list[Push]:
     """A year of a district: everything an import can do, one push after the other."""
