@@ -1,6 +1,6 @@
 """The product as an operator runs it, one for each test module: own servers, real processes.
 
-A module may say `SETTINGS` for its hub, and `PLANTED`: a bug that its workers shall have.
+A module may say `SETTINGS` for its hub, and `SABOTAGE`: a bug that its workers shall have.
 
 PostgreSQL is durable here, for durability is what is looked at. Whatever the tests do to a hub they
 do from outside: over HTTP, or with a signal. What they look at in its tables they only read, and
@@ -48,6 +48,8 @@ Options: TypeAlias = Mapping[str, object]
 ROOT = Path(__file__).parents[2]
 SERVERS = ROOT / ".rosterhub" / "tests"
 ROSTERS = "/ims/oneroster/rostering/v1p2"
+UNGUARDED: Json = {"guard": {"on": False}}
+"""The policy of a district whose changes are large: nobody is there to approve them."""
 LEASE = 1.0  # seconds
 PATIENCE = 60.0  # seconds; a run that has not ended by then never will
 SEED = int(os.environ.get("ACCEPTANCE_SEED") or random.SystemRandom().randrange(10**6))
@@ -184,7 +186,7 @@ class Client:
 
     def applied(self, body: bytes, *, entity: str | None = None, mode: str | None = None) -> Json:
         """Push what must be applied."""
-        run = self.ended(self.push(body, entity=entity, mode=mode))
+        run = self.settled(self.push(body, entity=entity, mode=mode))
         assert run["state"] == "applied", (run, self.findings(run["id"]))
         return run
 
@@ -267,8 +269,8 @@ class Hub:
     told: list[str]
     number: int = 0
 
-    def district(self) -> Client:
-        """A new district's own client."""
+    def district(self, **policy: object) -> Client:
+        """A new district's own client; the district decides nothing but what is said."""
         self.number += 1
         name = f"d{self.number}"
         made = self.admin.ask("POST", "/api/v1/districts", json={"id": name, "name": name})
@@ -284,7 +286,11 @@ class Hub:
             (tenant_id,) = db.execute(
                 "select tenant_id from districts where id = %s", [name]
             ).fetchall()[0]
-        return Client(self.admin.address, key.json()["key"], self.answers, name, tenant_id)
+        client = Client(self.admin.address, key.json()["key"], self.answers, name, tenant_id)
+        if policy:
+            decided = client.ask("PUT", "/api/v1/policy", json=policy)
+            assert decided.status_code == HTTPStatus.OK, decided.text
+        return client
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[TupleRow]]:
@@ -363,7 +369,7 @@ def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         with psycopg.connect(plain(settings.database_url)) as connection:
             key, _ = create_admin_key(connection, plain(settings.secret_key), label="acceptance")
         gateway = started.enter_context(running("serve", settings, folder))
-        planted = getattr(request.module, "PLANTED", None)
+        planted = getattr(request.module, "SABOTAGE", None)
         work = started.enter_context(running("work", settings, folder, planted=planted))
         started.callback(end, gateway, work)
         answers: list[Answer] = []

@@ -25,7 +25,16 @@ from psycopg.sql import SQL, Identifier
 from schemas.events import Event, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.roster import ROSTERING
 from schemas.runs import ENDED, STAGES, Stage
-from tests.acceptance.conftest import LEASE, PATIENCE, SEED, Client, Hub, Json, wait_until
+from tests.acceptance.conftest import (
+    LEASE,
+    PATIENCE,
+    SEED,
+    UNGUARDED,
+    Client,
+    Hub,
+    Json,
+    wait_until,
+)
 from tests.acceptance.pushes import COUNTED, Push, delta_of, package
 from tests.acceptance.twins import Twins, cloned
 
@@ -42,6 +51,7 @@ KILLS = 4
 GAZE = 0.1  # seconds between two looks: to look is work too, and the hub needs the machine
 BOTH = 0.25
 """How often every import process is killed at once, so that only the supervisor can help."""
+
 
 def story() -> list[Push]:
     """A year of a district: everything an import can do, one push after the other."""
@@ -153,7 +163,7 @@ def storm(hub: Hub) -> Storm:
     """Push everything twice; kill during the second time."""
     print(f"seed {SEED}")  # noqa: T201  # shown when a test fails
     dice = random.Random(SEED)
-    storm = Storm(killed=hub.district(), twin=hub.district())
+    storm = Storm(killed=hub.district(**UNGUARDED), twin=hub.district(**UNGUARDED))
     pushes = story()
     for push in pushes:
         uninterrupted(storm, push)
@@ -171,7 +181,7 @@ def storm(hub: Hub) -> Storm:
 
 def uninterrupted(storm: Storm, push: Push) -> None:
     """Push to the twin, and write down what came of it."""
-    run = storm.twin.ended(push.to(storm.twin))
+    run = storm.twin.settled(push.to(storm.twin))
     assert (run["state"], run["attempts"]) == ("applied", 1), run
     storm.pushes.append(push)
     storm.twin_runs.append(run)
@@ -376,11 +386,11 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(
     hub: Hub, stage: Stage
 ) -> None:
     """A killed worker never comes back; this one does, and the fence is all that stops it."""
-    mine, twin = hub.district(), hub.district()
+    mine, twin = hub.district(**UNGUARDED), hub.district(**UNGUARDED)
     changes = package("changes", generation=1, mutations=0.3)
     for client, push in itertools.product((twin, mine), (package("first load"), changes)):
         if (client, push) != (mine, changes):
-            assert client.ended(push.to(client))["state"] == "applied"
+            assert client.settled(push.to(client))["state"] == "applied"
     with hub.database() as db:
         run_id = changes.to(mine)
         for event in hub.listen(run_id):
@@ -476,11 +486,11 @@ PLANTED: Mapping[str, tuple[str, LiteralString, str]] = {
 @pytest.fixture(scope="module")
 def pair(hub: Hub) -> tuple[int, int]:
     """Two small districts that are twins."""
-    clients = hub.district(), hub.district()
+    clients = hub.district(**UNGUARDED), hub.district(**UNGUARDED)
     changes = package("changes", users=90, generation=1, mutations=0.5)
     for client in clients:
         for push in (package("first load", users=90), changes, delta_of(changes)):
-            assert client.ended(push.to(client))["state"] == "applied"
+            assert client.settled(push.to(client))["state"] == "applied"
     return clients[0].tenant_id, clients[1].tenant_id
 
 
