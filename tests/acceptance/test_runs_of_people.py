@@ -1,4 +1,4 @@
-"""Runs as people manage them: given up and tried again, kept as long as they wait, in their turn."""
+"""Runs as people manage them: given up and tried again, kept while they wait, each in its turn."""
 
 import os
 import signal
