@@ -202,9 +202,9 @@ def idempotency_key(req: Request) -> str | None:
 
 
 def same_or_refused(row: Row, received: Received, kind: Kind) -> None:
-    """The same key means the same content, or it is a mistake."""
-    first = (row["sha256"], row["entity"], row["mode"])
-    if first != (received.upload.sha256, kind.entity, kind.mode):
+    """The same key means the same content, to be treated the same, or it is a mistake."""
+    first = (row["sha256"], row["entity"], row["mode"], row["apply"])
+    if first != (received.upload.sha256, kind.entity, kind.mode, kind.apply):
         raise KeyReused
 
 

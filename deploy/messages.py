@@ -447,6 +447,20 @@ VALUES_HIDDEN = Text(
 DIFF_HASH = Text("What this shows has the hash {diff}.", "表示した内容のハッシュ: {diff}")
 WOULD_CHANGE = Text("It would change:", "反映すると次のように変わります:")
 HELD_BECAUSE = Text("Held: {reason}", "保留の理由: {reason}")
+SUPERSEDES: Mapping[bool, Text] = {
+    True: Text(
+        "It takes the place of {run}, which would have made the same changes.",
+        "{run} に代わる取り込みです。変更の内容は同じです。",
+    ),
+    False: Text(
+        "It takes the place of {run}, which would have made other changes:",
+        "{run} に代わる取り込みです。{run} の変更は次のとおりでした:",
+    ),
+}
+SUPERSEDED_BY = Text(
+    "a newer import, {run}, has taken its place.", "新しい取り込み {run} に置き換えられました。"
+)
+CANCELLED_BY = Text("{by} has cancelled it.", "{by} が中止しました。")
 LEFT_OUT = Text("Left out of {file}: {count}", "{file} から除外: {count} 件")
 FOLLOWS = Text(
     "Left out with it: {sourcedId} of {entity}, because of {via}.",

@@ -150,8 +150,8 @@ class Import:
         if not (staging.clean and self._unique()):
             self._check(policy.reading, first=first)
         merged = first and not kept
-        older = proposals.waiting(self.db, self.claim, applied=True)
-        tally = Tally() if merged and not older else self._tally(first=base == 0)
+        compared = not merged or proposals.older_waits(self.db, self.claim)
+        tally = self._tally(first=base == 0) if compared else Tally()
         guard.read(first=base == 0, tally=tally)
         if guard.reasons and merged:
             raise Withheld

@@ -433,6 +433,12 @@ class Older:
         return all(modes.get(file) == "bulk" for file in self.modes or {})
 
 
+def older_waits(db: Connection, claim: Claim) -> bool:
+    """Whether an import before this one waits, which somebody may answer meanwhile."""
+    (waits,) = one(db, NAMED["older_waits"], claim.key)
+    return bool(waits)
+
+
 def waiting(db: Connection, claim: Claim, *, applied: bool) -> list[Older]:
     """The imports before this one that wait, locked. `applied`: this one is not to wait itself."""
     return [Older(*row) for row in db.execute(NAMED["waiting"], {**claim.key, "applied": applied})]

@@ -1,10 +1,12 @@
 """What became of a run: a table of counts, the findings, and the exit status."""
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from deploy.cli.screen import Screen
 from deploy.messages import (
+    CANCELLED_BY,
     COUNTS,
     DROPPED,
     FINDINGS_FOUND,
@@ -16,6 +18,8 @@ from deploy.messages import (
     RUN_HELD,
     SEVERITIES,
     STATES,
+    SUPERSEDED_BY,
+    SUPERSEDES,
     VERSION_PUBLISHED,
     WOULD_CHANGE,
     Failure,
@@ -50,18 +54,34 @@ def first_findings(screen: Screen, client: "Client", run: Json) -> None:
 
 def summary(screen: Screen, run: Json) -> None:
     """The table of counts, and how many findings there are of which severity."""
-    counts: dict[str, dict[str, int]] = run["counts"]
     if run["state"] in ("review", "held"):
-        counts = run.get("preview") or {}
-        for reason in (run.get("guard") or {}).get("reasons", ()):
-            screen.result(screen.say(HELD_BECAUSE, reason=reason["message"][screen.lang]))
-        screen.result(screen.say(WOULD_CHANGE))
-    if counts:
-        rows = [[file, *(of.get(name, 0) for name in COUNTS)] for file, of in counts.items()]
-        screen.table(["file", *(screen.say(text) for text in COUNTS.values())], rows)
+        proposed(screen, run)
+    else:
+        table(screen, run["counts"])
     if run["state"] == "applied":
         screen.result(screen.say(VERSION_PUBLISHED, version=run["version"]))
     screen.result(found_text(screen, run["findings"]))
+
+
+def proposed(screen: Screen, run: Json) -> None:
+    """What a run that waits would change, why it waits, and what came of the last answer."""
+    if run["failure"]:
+        screen.result(run["failure"]["message"][screen.lang])
+    if older := run.get("supersedes"):
+        screen.result(screen.say(SUPERSEDES[older["same"]], run=older["run"]))
+        if not older["same"]:
+            table(screen, older["counts"])
+    for why in (run.get("guard") or {}).get("reasons", ()):
+        screen.result(screen.say(HELD_BECAUSE, reason=why["message"][screen.lang]))
+    screen.result(screen.say(WOULD_CHANGE))
+    table(screen, run.get("preview") or {})
+
+
+def table(screen: Screen, counts: Mapping[str, Mapping[str, int]]) -> None:
+    """What becomes of each file."""
+    if counts:
+        rows = [[file, *(of.get(name, 0) for name in COUNTS)] for file, of in counts.items()]
+        screen.table(["file", *(screen.say(text) for text in COUNTS.values())], rows)
 
 
 def found_text(screen: Screen, found: dict[str, int]) -> str:
@@ -92,10 +112,19 @@ def judge(screen: Screen, run: Json) -> None:
         case "held" | "review":
             raise Failure(RUN_HELD, run=run["id"])
         case state:
-            said = run["failure"] or {"message": dict.fromkeys(("ja", "en"), "-")}
             raise Failure(
                 RUN_FAILED,
                 run=run["id"],
                 state=screen.say(STATES[state]),
-                reason=said["message"][screen.lang],
+                reason=reason(screen, run),
             )
+
+
+def reason(screen: Screen, run: Json) -> str:
+    """Why a run has ended without being applied or rejected."""
+    if by := run.get("superseded_by"):
+        return screen.say(SUPERSEDED_BY, run=by)
+    if by := run.get("cancelled_by"):
+        return screen.say(CANCELLED_BY, by=by)
+    said: Json = run["failure"] or {"message": dict.fromkeys(("ja", "en"), "-")}
+    return str(said["message"][screen.lang])

@@ -110,7 +110,7 @@ def show(screen: Screen, client: "Client", run: str, *, as_json: bool) -> None:
         return
     screen.result(f"{found['id']}  {screen.say(STATES[found['state']])}  {stage(screen, found)}")
     summary(screen, found)
-    if found["failure"]:
+    if found["failure"] and found["state"] == "failed":
         screen.result(f"{found['failure']['code']}: {found['failure']['message'][screen.lang]}")
 
 

@@ -35,6 +35,17 @@ select %(tenant_id)s, %(id)s, * from unnest(
     %(deleted)s::bigint[]
 );
 
+-- older_waits --
+-- Whether there may be one of those below, which nobody has locked: who is to answer it would wait
+-- until this import is over.
+select exists (
+    select from runs as o
+    join runs as r on r.tenant_id = o.tenant_id and r.id = %(id)s
+    where o.tenant_id = %(tenant_id)s and o.kind = 'import'
+      and (o.created_at, o.id) < (r.created_at, r.id)
+      and (o.state in ('review', 'held') or o.state = 'queued' and o.decision is not null)
+);
+
 -- waiting --
 -- Older imports to which nobody has said yes. One that was approved counts once this one is applied:
 -- its base is another then, whatever was answered.

@@ -1,5 +1,7 @@
 """The product as an operator runs it, one for each test module: own servers, real processes.
 
+A module may say `SETTINGS` for its hub, and `SABOTAGE`: a bug that its workers shall have.
+
 PostgreSQL is durable here, for durability is what is looked at. Whatever the tests do to a hub they
 do from outside: over HTTP, or with a signal. What they look at in its tables they only read, and
 whatever was answered to anybody is kept, so that no module passes over an error of the gateway.
@@ -36,7 +38,8 @@ from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from migrations import runner
 from schemas.events import EVENT, Event, stream
-from schemas.runs import ENDED
+from schemas.proposals import WAITING
+from schemas.runs import ENDED, State
 from schemas.settings import PREFIX, Settings, plain
 
 Json: TypeAlias = dict[str, Any]
@@ -45,9 +48,12 @@ Options: TypeAlias = Mapping[str, object]
 ROOT = Path(__file__).parents[2]
 SERVERS = ROOT / ".rosterhub" / "tests"
 ROSTERS = "/ims/oneroster/rostering/v1p2"
+UNGUARDED: Json = {"guard": {"on": False}}
+"""The policy of a district whose changes are large: nobody is there to approve them."""
 LEASE = 1.0  # seconds
 PATIENCE = 60.0  # seconds; a run that has not ended by then never will
 SEED = int(os.environ.get("ACCEPTANCE_SEED") or random.SystemRandom().randrange(10**6))
+SETTLED = (*ENDED, *WAITING)
 BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 HAPPENED = pytest.StashKey[list[str]]()
@@ -121,10 +127,15 @@ class Client:
     # --- packages in
 
     def send(
-        self, body: bytes, *, entity: str | None = None, mode: str | None = None
+        self,
+        body: bytes,
+        *,
+        entity: str | None = None,
+        mode: str | None = None,
+        apply: str | None = None,
     ) -> requests.Response:
         """Upload a package, or one CSV of it; whatever the answer is."""
-        meant = {"entity": entity, "mode": mode}
+        meant = {"entity": entity, "mode": mode, "apply": apply}
         kind = "text/csv" if entity or mode else "application/zip"
         return self.ask(
             "POST",
@@ -134,26 +145,48 @@ class Client:
             headers={"Content-Type": kind},
         )
 
-    def push(self, body: bytes, *, entity: str | None = None, mode: str | None = None) -> str:
+    def push(
+        self,
+        body: bytes,
+        *,
+        entity: str | None = None,
+        mode: str | None = None,
+        apply: str | None = None,
+    ) -> str:
         """Upload what must be taken; answer the id of its run."""
-        answer = self.send(body, entity=entity, mode=mode)
+        answer = self.send(body, entity=entity, mode=mode, apply=apply)
         assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
         return str(answer.json()["id"])
+
+    def post(self, path: str, body: Json | None = None) -> Json:
+        """Ask for what must be granted."""
+        answer = self.ask("POST", path, json=body)
+        assert answer.ok, (path, answer.status_code, answer.text)
+        granted: Json = answer.json()
+        return granted
 
     def run(self, run_id: str) -> Json:
         return self.get(f"/api/v1/imports/{run_id}")
 
     def ended(self, run_id: str, patience: float = PATIENCE) -> Json:
         """The run, once it has ended."""
+        return self.reached(run_id, ENDED, patience)
+
+    def settled(self, run_id: str, patience: float = PATIENCE) -> Json:
+        """The run, once it has ended or waits for an answer."""
+        return self.reached(run_id, SETTLED, patience)
+
+    def reached(self, run_id: str, states: tuple[State, ...], patience: float = PATIENCE) -> Json:
+        """The run, once it is in one of these states."""
         until = time.monotonic() + patience
-        while (run := self.run(run_id))["state"] not in ENDED:
-            assert time.monotonic() < until, f"the run has not ended: {run}"
+        while (run := self.run(run_id))["state"] not in states:
+            assert time.monotonic() < until, f"not {' or '.join(states)}: {run}"
             time.sleep(0.05)
         return run
 
     def applied(self, body: bytes, *, entity: str | None = None, mode: str | None = None) -> Json:
         """Push what must be applied."""
-        run = self.ended(self.push(body, entity=entity, mode=mode))
+        run = self.settled(self.push(body, entity=entity, mode=mode))
         assert run["state"] == "applied", (run, self.findings(run["id"]))
         return run
 
@@ -236,8 +269,8 @@ class Hub:
     told: list[str]
     number: int = 0
 
-    def district(self) -> Client:
-        """A new district's own client."""
+    def district(self, **policy: object) -> Client:
+        """A new district's own client; the district decides nothing but what is said."""
         self.number += 1
         name = f"d{self.number}"
         made = self.admin.ask("POST", "/api/v1/districts", json={"id": name, "name": name})
@@ -253,7 +286,11 @@ class Hub:
             (tenant_id,) = db.execute(
                 "select tenant_id from districts where id = %s", [name]
             ).fetchall()[0]
-        return Client(self.admin.address, key.json()["key"], self.answers, name, tenant_id)
+        client = Client(self.admin.address, key.json()["key"], self.answers, name, tenant_id)
+        if policy:
+            decided = client.ask("PUT", "/api/v1/policy", json=policy)
+            assert decided.status_code == HTTPStatus.OK, decided.text
+        return client
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[TupleRow]]:
@@ -315,7 +352,7 @@ class Hub:
 
 @pytest.fixture(scope="module")
 def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A hub of its own for the module, which may say `SETTINGS`; gone at the end, come what may."""
+    """A hub of its own for the module; gone at the end, come what may."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_")
     options: Options = getattr(request.module, "SETTINGS", {})
     version = request.config.getoption("--postgres")
@@ -332,7 +369,8 @@ def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         with psycopg.connect(plain(settings.database_url)) as connection:
             key, _ = create_admin_key(connection, plain(settings.secret_key), label="acceptance")
         gateway = started.enter_context(running("serve", settings, folder))
-        work = started.enter_context(running("work", settings, folder))
+        planted = getattr(request.module, "SABOTAGE", None)
+        work = started.enter_context(running("work", settings, folder, planted=planted))
         started.callback(end, gateway, work)
         answers: list[Answer] = []
         admin = Client(f"http://{settings.host}:{settings.port}", str(key), answers)
@@ -378,8 +416,14 @@ def settings_of(database_url: str, redis_url: str, folder: Path, options: Option
 
 
 @contextmanager
-def running(command: str, settings: Settings, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """`rosterhub <command>`, which ends with us however we end."""
+def running(
+    command: str, settings: Settings, folder: Path, *, planted: str | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """`rosterhub <command>`, which ends with us however we end; with a bug if one is `planted`."""
+    path = [str(ROOT)]
+    if planted is not None:  # Python runs a file of this name first of all
+        (folder / "sitecustomize.py").write_text(planted, encoding="utf-8")
+        path.insert(0, str(folder))
     outside = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     dies_with_us = [str(signal.SIGTERM.value), str(os.getpid())]
     with (folder / f"{command}.log").open("ab") as log:
@@ -388,7 +432,7 @@ def running(command: str, settings: Settings, folder: Path) -> Iterator["subproc
                 *(sys.executable, "-I", "-S", launch.__file__, "", *dies_with_us),
                 *(sys.executable, "-P", "-m", "deploy.cli", command),
             ],
-            env=outside | settings.to_env() | {"PYTHONPATH": str(ROOT)},
+            env=outside | settings.to_env() | {"PYTHONPATH": os.pathsep.join(path)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -12,7 +12,7 @@ from datetime import datetime
 import pytest
 
 from loadtests.rosters import District, write_package
-from tests.acceptance.conftest import Client, Hub, Json
+from tests.acceptance.conftest import UNGUARDED, Client, Hub, Json
 
 SETTINGS: Mapping[str, object] = {"import_processes": 2}
 
@@ -62,7 +62,7 @@ def one_after_the_other(runs: Sequence[Json]) -> bool:
 def test_many_imports_delay_another_district_by_one_run_at_most(
     hub: Hub, packages: tuple[bytes, bytes], busy: int
 ) -> None:
-    crowd, single = [hub.district() for _ in range(busy)], hub.district()
+    crowd, single = [hub.district(**UNGUARDED) for _ in range(busy)], hub.district(**UNGUARDED)
     queued = {client.district: pushed(client, packages, QUEUED // busy) for client in crowd}
     before = single.run(single.push(packages[0]))
     open_now = [run for client in crowd for run in client.runs() if not run["finished_at"]]
@@ -85,7 +85,7 @@ def test_many_imports_delay_another_district_by_one_run_at_most(
 
 
 def test_two_districts_import_at_the_same_time(hub: Hub, packages: tuple[bytes, bytes]) -> None:
-    clients = [hub.district(), hub.district()]
+    clients = [hub.district(**UNGUARDED), hub.district(**UNGUARDED)]
     queued = [(client, run_id) for client in clients for run_id in pushed(client, packages, 4)]
     runs = [(client.district, client.ended(run_id)) for client, run_id in queued]
     beside = [

@@ -5,15 +5,12 @@ follow the progress of the run so that every stage is hit. Nobody but the superv
 anything. What is compared afterwards are all rows of all tables.
 """
 
-import csv
-import io
 import itertools
 import os
 import random
 import signal
 import threading
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,11 +22,20 @@ import pytest
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
-from loadtests.rosters import District, write_package
 from schemas.events import Event, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.roster import ROSTERING
 from schemas.runs import ENDED, STAGES, Stage
-from tests.acceptance.conftest import LEASE, PATIENCE, SEED, Client, Hub, Json, wait_until
+from tests.acceptance.conftest import (
+    LEASE,
+    PATIENCE,
+    SEED,
+    UNGUARDED,
+    Client,
+    Hub,
+    Json,
+    wait_until,
+)
+from tests.acceptance.pushes import COUNTED, Push, delta_of, package
 from tests.acceptance.twins import Twins, cloned
 
 pytestmark = pytest.mark.chaos
@@ -45,56 +51,6 @@ KILLS = 4
 GAZE = 0.1  # seconds between two looks: to look is work too, and the hub needs the machine
 BOTH = 0.25
 """How often every import process is killed at once, so that only the supervisor can help."""
-
-COUNTED = "enrollments"
-"""The collection whose total tells the versions apart."""
-
-
-@dataclass(frozen=True)
-class Push:
-    """What is sent: a package, or one CSV."""
-
-    name: str
-    body: bytes
-    entity: str | None = None
-    mode: str | None = None
-
-    def to(self, client: Client) -> str:
-        return client.push(self.body, entity=self.entity, mode=self.mode)
-
-
-def package(name: str, **district: object) -> Push:
-    wanted: dict[str, object] = {
-        "users": 2000,
-        "schools": 3,
-        "enrollments_per_student": 4,
-        "guardians": 0.2,
-    }
-    out = io.BytesIO()
-    write_package(out, District(**{**wanted, **district}))  # type: ignore[arg-type]  # by name
-    return Push(name, out.getvalue())
-
-
-def delta_of(push: Push) -> Push:
-    """A delta of the enrollments: some end, some are deleted, some are new, some stay."""
-    with zipfile.ZipFile(io.BytesIO(push.body)) as archive:
-        text = archive.read(f"{COUNTED}.csv").decode()
-    [header, *rows] = csv.reader(io.StringIO(text))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(header)
-    for number, row in enumerate(rows):
-        values = dict(zip(header, row, strict=True))
-        values |= {"status": "active", "dateLastModified": "2026-06-01T00:00:00.000Z"}
-        match number % 4:
-            case 0:
-                values["status"] = "tobedeleted"
-            case 1:
-                values["endDate"] = "2026-12-24"
-            case 2:
-                values["sourcedId"] = f"new-{number}"
-        writer.writerow(values.values())
-    return Push("a delta of one CSV", out.getvalue().encode(), COUNTED, "delta")
 
 
 def story() -> list[Push]:
@@ -207,7 +163,7 @@ def storm(hub: Hub) -> Storm:
     """Push everything twice; kill during the second time."""
     print(f"seed {SEED}")  # noqa: T201  # shown when a test fails
     dice = random.Random(SEED)
-    storm = Storm(killed=hub.district(), twin=hub.district())
+    storm = Storm(killed=hub.district(**UNGUARDED), twin=hub.district(**UNGUARDED))
     pushes = story()
     for push in pushes:
         uninterrupted(storm, push)
@@ -225,7 +181,7 @@ def storm(hub: Hub) -> Storm:
 
 def uninterrupted(storm: Storm, push: Push) -> None:
     """Push to the twin, and write down what came of it."""
-    run = storm.twin.ended(push.to(storm.twin))
+    run = storm.twin.settled(push.to(storm.twin))
     assert (run["state"], run["attempts"]) == ("applied", 1), run
     storm.pushes.append(push)
     storm.twin_runs.append(run)
@@ -430,11 +386,11 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(
     hub: Hub, stage: Stage
 ) -> None:
     """A killed worker never comes back; this one does, and the fence is all that stops it."""
-    mine, twin = hub.district(), hub.district()
+    mine, twin = hub.district(**UNGUARDED), hub.district(**UNGUARDED)
     changes = package("changes", generation=1, mutations=0.3)
     for client, push in itertools.product((twin, mine), (package("first load"), changes)):
         if (client, push) != (mine, changes):
-            assert client.ended(push.to(client))["state"] == "applied"
+            assert client.settled(push.to(client))["state"] == "applied"
     with hub.database() as db:
         run_id = changes.to(mine)
         for event in hub.listen(run_id):
@@ -530,11 +486,11 @@ PLANTED: Mapping[str, tuple[str, LiteralString, str]] = {
 @pytest.fixture(scope="module")
 def pair(hub: Hub) -> tuple[int, int]:
     """Two small districts that are twins."""
-    clients = hub.district(), hub.district()
+    clients = hub.district(**UNGUARDED), hub.district(**UNGUARDED)
     changes = package("changes", users=90, generation=1, mutations=0.5)
     for client in clients:
         for push in (package("first load", users=90), changes, delta_of(changes)):
-            assert client.ended(push.to(client))["state"] == "applied"
+            assert client.settled(push.to(client))["state"] == "applied"
     return clients[0].tenant_id, clients[1].tenant_id
 
 

@@ -30,6 +30,7 @@ from tests.acceptance.conftest import (
     BUSY,
     ROSTERS,
     SEED,
+    UNGUARDED,
     Client,
     Hub,
     Json,
@@ -124,7 +125,7 @@ def outage(hub: Hub) -> Outage:
 def patient(hub: Hub) -> Client:
     """A district whose client comes back when the hub is busy."""
     hub.admin.patient = True
-    client = hub.district()
+    client = hub.district(**UNGUARDED)
     client.patient = True
     return client
 

@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from loadtests.rosters import District, write_package
-from tests.acceptance.conftest import Answer, Client, Hub, Json, wait_until
+from tests.acceptance.conftest import UNGUARDED, Answer, Client, Hub, Json, wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -91,7 +91,7 @@ FAULTS: list[Callable[[Hub], None]] = [wiped, stopped, hung]
 @pytest.fixture(scope="module", params=FAULTS, ids=lambda fault: fault.__name__)
 def fault(request: pytest.FixtureRequest, hub: Hub) -> Fault:
     """Do it to Redis while several districts upload, and wait for every run."""
-    districts = [hub.district() for _ in range(CLIENTS)]
+    districts = [hub.district(**UNGUARDED) for _ in range(CLIENTS)]
     fault = Fault(districts[0])
     begun = [client.push(PACKAGES[0]) for client in districts]  # of which some still run
     fault.promised += zip(districts, begun, strict=True)

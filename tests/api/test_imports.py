@@ -129,13 +129,15 @@ def test_sending_again_with_the_key_answers_with_the_first_run(
     assert len(rung(jobs, 3)) == 3
 
 
-def test_a_key_used_for_other_content_is_refused(
+def test_a_key_used_for_other_content_or_another_treatment_is_refused(
     hub: Client, north: District, settings: Settings
 ) -> None:
     assert sent(hub, north.key, Idempotency_Key="a").status_code == 202
     assert sent(hub, north.key, b"other", Idempotency_Key="a").status_code == 422
     single = sent(hub, north.key, query="?entity=users&mode=bulk", Idempotency_Key="a")
     assert single.status_code == 422
+    review = sent(hub, north.key, query="?apply=review", Idempotency_Key="a")
+    assert review.status_code == 422, "who asks for a review is not told that it was applied"
     assert objects(settings) == 1
 
 

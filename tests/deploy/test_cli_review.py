@@ -15,6 +15,8 @@ import pytest
 import requests
 
 from deploy import cli
+from deploy.cli.receipt import summary
+from deploy.cli.screen import Screen
 from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from tests.api.conftest import Books
@@ -120,3 +122,22 @@ def test_what_waits_is_looked_at_and_answered(
     assert "Held: users.csv is required" in held
     assert "2026-03-31" in held
     assert "Applied as version" not in held
+
+    older = push(CHANGED, "--review", status=5).splitlines()[0].rpartition("/")[2]
+    newer = push(TOWN.put("orgs", WEST), "--review", status=5)
+    assert f"takes the place of {older}, which would have made other changes" in newer
+    assert cli.run(("runs", "watch", older)) == 3
+    assert "a newer import" in capfd.readouterr().err
+    said("runs", "cancel", newer.splitlines()[0])
+    assert cli.run(("runs", "watch", newer.splitlines()[0])) == 3
+    assert "has cancelled it" in capfd.readouterr().err
+
+
+def test_a_run_that_waits_again_says_what_came_of_the_answer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = {"en": "The roster is at version 3 now.", "ja": "名簿は版 3 になりました。"}
+    run = {"state": "review", "failure": {"code": "base_moved", "message": said}, "findings": {}}
+    for lang, sentence in said.items():
+        summary(Screen(lang), run)  # type: ignore[arg-type]  # one of the languages
+        assert sentence in capsys.readouterr().out

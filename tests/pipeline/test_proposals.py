@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from pipeline import claims, proposals
 from pipeline.claims import Claim, Fenced, Watch
-from pipeline.database import Connection, connect, tenant
+from pipeline.database import Connection, connect, one, tenant
 from pipeline.deciding import Deciding
 from pipeline.importing import Import
 from pipeline.stage import names
@@ -448,6 +448,30 @@ class TestNewer:
         assert district.run(waiting)["superseded_by"] == done.run["id"]
         assert done.run["supersedes"]["same"] is True
         assert [e.state for e in done.events if isinstance(e, RunEnded)] == ["superseded"]
+
+    def test_one_that_waits_can_be_answered_while_a_newer_one_is_applied(
+        self, district: "District", town: "Package"
+    ) -> None:
+        district.push(town)
+        waiting = shown(district, changed(town), apply="review")
+        path = district.hub.stored(changed(town), None)
+        district.hub.queued(district.tenant_id, path, None, None)
+        answered: list[UUID] = []
+
+        def answer(event: Event) -> None:
+            if isinstance(event, StageStarted) and event.stage == "publish":
+                with connect(district.hub.url) as db, tenant(db, district.tenant_id):
+                    hold = "select id from runs where id = %s for update nowait"
+                    answered.extend(one(db, hold, [waiting]))
+
+        folder = district.hub.folder / "newer"
+        folder.mkdir()
+        with connect(district.hub.url) as db:
+            claim = claims.take(db, district.tenant_id, lease=60, worker="test")
+            assert claim is not None
+            assert Import(claim, db, path, folder, Watch(), answer).run().state == "applied"
+        assert answered == [waiting]
+        assert district.run(waiting)["state"] == "superseded"
 
     def test_changes_that_the_newer_one_does_not_say_again_are_not_dropped(
         self, district: "District", town: "Package"
