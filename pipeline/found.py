@@ -228,6 +228,9 @@ def grouped(findings: Findings) -> tuple[list[Group], list[int]]:
             group.findings += 1
             group.followers += dragging[number]
             of[number - 1] = group
+    for kind, number in findings.first.items():
+        if roots[number - 1] == number and kind in findings.beyond:
+            of[number - 1].findings += findings.beyond[kind].total()
     ordered = sorted(groups.values(), key=lambda group: group.order)
     for group in ordered:
         if group.findings == 1:
@@ -288,7 +291,14 @@ def save(
             )
         ]
         db.execute(SQL["add"], claim.key | arrays(cells))
-    db.execute(SQL["count"], claim.key)
+    beyond = [
+        {"seq": findings.first[kind], "school": clean(school), "findings": count}
+        for kind, schools in findings.beyond.items()
+        if kind in findings.first
+        for school, count in schools.items()
+    ]
+    names = ("seq", "school", "findings")
+    db.execute(SQL["count"], claim.key | (arrays(beyond) if beyond else dict.fromkeys(names, [])))
     for start in range(0, len(groups), BATCH):
         cells = [
             {

@@ -35,7 +35,10 @@ DEPTH = 4
 
 @dataclass(slots=True)
 class Reader:
-    """What was read so far: rows by file, the lines with errors, and the lines to be known."""
+    """What was read so far: rows by file, the lines with errors, and the lines to be known.
+
+    `mended` are the lines that were put right, `counted` those with remarks that are not listed.
+    """
 
     package: Package
     watch: Watch
@@ -47,6 +50,8 @@ class Reader:
     kept: Rows = field(default_factory=Rows)
     reading: Reading = field(default_factory=Reading)
     mended: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    counted: defaultdict[str, list[pl.Series]] = field(default_factory=lambda: defaultdict(list))
 
     def batches(self) -> Iterator[tuple[File, pl.DataFrame]]:
         """The good rows of every file, in load order."""
@@ -112,6 +117,9 @@ class Reader:
                 rows, mended = mend.mend(rows)
                 self.mended[name].update(mended)
             self._add(name, self.kept.told(file, body, owned(body, checker.findings(rows))))
+            for beyond in checker.taken():
+                self.findings.count(beyond.kind, beyond.schools)
+                self.counted[name].append(beyond.lines)
             rows = self.findings.sift(file.entity, rows)
             good = digested(typed(file.entity, layout, file.mode, rows))
             if book := self.books.get(name):

@@ -40,7 +40,7 @@ REQUIRED = frozenset[Column](
 )
 """What the e-portal and interoperability standards require; K12-1.0 is not known to."""
 
-PROHIBITED = frozenset[Column]({Course.course_code})
+PROHIBITED = frozenset[Column]({Course.course_code, AcademicSession.parent_sourced_id})
 
 WORDS: Mapping[Column, tuple[str, ...]] = {
     Enrollment.role: ("guardian",)  # the Japan Profile's list; JSON sends ext:guardian

@@ -97,6 +97,8 @@ JP_1_2_1 = Profile(
     required=japan.REQUIRED,
     prohibited=japan.PROHIBITED,
     words=japan.WORDS,
+    only=japan.ONLY,
+    checks=japan.CHECKS,
 )
 PSE_6_00 = Profile(
     name="PSE-6.00",
@@ -108,6 +110,8 @@ PSE_6_00 = Profile(
     required=japan.REQUIRED,
     prohibited=japan.PROHIBITED,
     words=japan.WORDS,
+    only=japan.ONLY,
+    checks=japan.CHECKS,
 )
 K12_1_0 = Profile(
     name="K12-1.0",
@@ -118,6 +122,8 @@ K12_1_0 = Profile(
     unused_files=UNUSED_IN_JAPAN,
     prohibited=japan.PROHIBITED,
     words=japan.WORDS,
+    only=japan.ONLY,
+    checks=japan.CHECKS,
 )
 
 PROFILES: Mapping[str, Profile] = {

@@ -144,7 +144,7 @@ OBJECTIVE = Rule(
 )
 PROFILE_REQUIRED = Rule(
     "value.required_by_profile",
-    "warning",
+    "error",
     "{column} is empty; the profile {profile} requires it.",
     "{column} が空です。プロファイル {profile} では必須です。",
     "give the value at the source.",
@@ -152,7 +152,7 @@ PROFILE_REQUIRED = Rule(
 )
 PROFILE_PROHIBITED = Rule(
     "value.prohibited_by_profile",
-    "warning",
+    "error",
     "{column} is {value}; the profile {profile} leaves it empty.",
     "{column} に値 {value} があります。プロファイル {profile} では空にします。",
     "leave the value empty.",

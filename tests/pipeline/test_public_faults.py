@@ -25,10 +25,6 @@ from pipeline.reading import Reader
 from schemas.profiles import PROFILES
 from schemas.rules import RULES, Finding
 
-pytestmark = pytest.mark.skip(
-    reason="the checks of the Japan profiles are written and not switched on yet (ARCHITECTURE.md)"
-)
-
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 needs_samples = pytest.mark.skipif(
     not SAMPLES.exists(), reason="needs ../shared/samples, which is not part of the repository"

@@ -159,6 +159,7 @@ class TestCascade:
         }
 
     def test_a_list_needs_one_of_its_records(self, district: "District", town: "Package") -> None:
+        town = town.in_terms()
         district.push(town)
         decide(district, cascade=True)
         done = district.push(town.only("academicSessions").drop("academicSessions", "t1"))
