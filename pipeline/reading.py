@@ -108,7 +108,7 @@ class Reader:
         layout = header.layout(file.entity, file.header)
         profile = self.package.profile
         checker = Checker(file.entity, layout, file.mode, profile, self.limits.field_max)
-        mend = mender(file.entity, layout, file.mode, self.reading)
+        mend = mender(file.entity, layout, file.mode, self.reading, profile)
         name = file.entity.file
         for body in bodies:
             rows, faults = text.records(body, layout.names, file.source.name, self.limits)

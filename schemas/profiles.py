@@ -28,7 +28,8 @@ class Profile:
     `manifest` is the `oneroster.version` it writes, `accepts` what it reads; `without` are declared
     columns that its files do not have; `spelling` renames extension columns; `words` widens
     vocabularies and `only` narrows them. `required` and `prohibited` come on top of the binding's
-    own mandatory marks, `checks` on top of those of the entities.
+    own mandatory marks, `checks` on top of those of the entities. In the columns of `nulls` the
+    word NULL is no value.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Profile:
     unused_files: frozenset[str] = frozenset()
     required: frozenset[Column] = frozenset()
     prohibited: frozenset[Column] = frozenset()
+    nulls: frozenset[Column] = frozenset()
     words: Mapping[Column, tuple[str, ...]] = field(default_factory=dict)
     only: Mapping[Column, tuple[str, ...]] = field(default_factory=dict)
     checks: tuple[AnyCheck, ...] = ()
@@ -96,6 +98,7 @@ JP_1_2_1 = Profile(
     unused_files=UNUSED_IN_JAPAN,
     required=japan.REQUIRED,
     prohibited=japan.PROHIBITED,
+    nulls=japan.NULLS,
     words=japan.WORDS,
     only=japan.ONLY,
     checks=japan.CHECKS,
@@ -109,6 +112,7 @@ PSE_6_00 = Profile(
     unused_files=UNUSED_IN_JAPAN,
     required=japan.REQUIRED,
     prohibited=japan.PROHIBITED,
+    nulls=japan.NULLS,
     words=japan.WORDS,
     only=japan.ONLY,
     checks=japan.CHECKS,
@@ -121,6 +125,7 @@ K12_1_0 = Profile(
     required_files=BASE_FILES,
     unused_files=UNUSED_IN_JAPAN,
     prohibited=japan.PROHIBITED,
+    nulls=japan.NULLS,
     words=japan.WORDS,
     only=japan.ONLY,
     checks=japan.CHECKS,

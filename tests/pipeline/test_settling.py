@@ -18,6 +18,12 @@ def decide(district: "District", **reading: object) -> None:
 
 
 @pytest.fixture
+def town(town: "Package") -> "Package":
+    """The town under the binding alone: nothing is said of its identifiers."""
+    return town.bare()
+
+
+@pytest.fixture
 def skipping(district: "District") -> "District":
     """An empty district that skips at most half of the rows of a file."""
     decide(district, faulty_rows="skip", tolerance=0.5)
