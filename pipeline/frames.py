@@ -283,17 +283,17 @@ class Checker:
         return beyond
 
     def _broken(self, rows: pl.DataFrame) -> Iterator[tuple[Breach, pl.Series]]:
-        """Each rule that is broken, and where it is."""
+        """Each rule that is broken, and where it is; of the cells before those of rows."""
         nulls = {name: rows[name].null_count() for name in self.layout.names}
         for found in self.presence:
             if nulls[found.name] != (0 if found.given else rows.height):
                 yield found, series(rows, pl.col(found.name).is_null() == found.given)
-        for between in true_of(rows, [(breach, breach.where.any()) for breach in self.between]):
-            only = pl.lit(value=True) if between.only is None else between.only
-            yield between, series(rows, between.where & only)
         filled = {name for name, count in nulls.items() if count < rows.height}
         for breach in self._failing(rows, filled):
             yield breach, series(rows, breach.wrong(pl.col(breach.name)))
+        for between in true_of(rows, [(breach, breach.where.any()) for breach in self.between]):
+            only = pl.lit(value=True) if between.only is None else between.only
+            yield between, series(rows, between.where & only)
 
     def _failing(self, rows: pl.DataFrame, filled: set[str]) -> Iterator[CellBreach]:
         """The rules of every chain whose last is broken, in columns that hold anything."""

@@ -105,8 +105,8 @@ PAIRS = Rule(
 PAIRING = Rule(
     "value.pairing",
     "error",
-    "{column} is {value}: subjects and subjectCodes need equally many items.",
-    "{column} の値は {value} です。subjects と subjectCodes の項目の数が違います。",
+    "{column} has another number of items than its partner: subjects and subjectCodes go in pairs.",
+    "{column} の項目の数が違います。subjects と subjectCodes は同じ数だけ書きます。",
     "give every subject its code, in the same order, or leave both columns empty.",
     "教科名と教科コードを同じ数だけ同じ順に書くか、両方とも空にしてください。",
 )

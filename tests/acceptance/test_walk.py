@@ -617,7 +617,7 @@ def state(hub: Hub, client: Client) -> State:
     return [client.collection(entity.file) for entity in SERVED], stored
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", RULE_OF)
 def test_a_faulty_package_is_rejected_and_changes_nothing(
     hub: Hub, settled: Client, untouched: State, name: str, tmp_path: Path
 ) -> None:
@@ -660,7 +660,8 @@ FINDING = ["file", "line", "column", "sourcedId", "rule", "severity", "value", "
 
 
 def test_every_fault_of_the_generator_has_its_verdict() -> None:
-    assert RULE_OF.keys() == FAULTS.keys()
+    """Those of one cell are tried in tests/pipeline."""
+    assert RULE_OF.keys() == {name for name, fault in FAULTS.items() if not fault.breaks}
 
 
 def test_a_row_is_accepted_or_rejected_and_nothing_else(settled: Client, tmp_path: Path) -> None:

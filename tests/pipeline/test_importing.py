@@ -361,9 +361,7 @@ class TestFindings:
         else:
             assert len(done.findings) == 50
 
-    def test_warnings_are_not_limited(
-        self, district: "District", town: "Package"
-    ) -> None:
+    def test_warnings_are_not_limited(self, district: "District", town: "Package") -> None:
         strangers = [
             {
                 **town.row("users", "father"),

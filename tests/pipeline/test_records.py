@@ -230,8 +230,8 @@ def hub_district(district: "District", town: "Package") -> "District":
 
 
 def test_what_has_not_changed_is_not_told_again(hub_district: "District", town: "Package") -> None:
-    change, _ = BROKEN["a student without a grade"]
-    assert hub_district.push(change(town)).rules == {"record.student_without_grades"}
+    change, _ = BROKEN["a main org without a role"]
+    assert hub_district.push(change(town)).rules == {"record.primary_org_without_role"}
     assert hub_district.push(change(town)).rules == set()
 
 

@@ -205,6 +205,7 @@ class TestVanished:
         targets = {key for _, key in wanted} - pointing
         assert targets, "the town has none of these"
         rows = (town.row(column.to, key) for key in targets)
+        nothing = nothing if column.extension else nothing.bare()
         done = district.push(nothing.delta(column.to, *rows, status="tobedeleted"))
         named = {
             (line, key, value)

@@ -18,12 +18,6 @@ def decide(district: "District", **reading: object) -> None:
 
 
 @pytest.fixture
-def town(town: "Package") -> "Package":
-    """The town under the binding alone: nothing is said of its identifiers."""
-    return town.bare()
-
-
-@pytest.fixture
 def skipping(district: "District") -> "District":
     """An empty district that skips at most half of the rows of a file."""
     decide(district, faulty_rows="skip", tolerance=0.5)
@@ -36,6 +30,11 @@ def taken(district: "District", file: str) -> set[str]:
 
 
 class TestSkip:
+    @pytest.fixture
+    def town(self, town: "Package") -> "Package":
+        """The town under the binding alone: nothing is said of its identifiers."""
+        return town.bare()
+
     @pytest.mark.parametrize("later", [False, True], ids=["first load", "later"])
     def test_a_faulty_row_is_left_out_with_all_that_refers_to_it(
         self, skipping: "District", town: "Package", *, later: bool
