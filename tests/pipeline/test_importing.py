@@ -344,6 +344,9 @@ class TestWhatARunSays:
         assert district.push(town).counts == book.push(town)
 
 
+SCHOOL_OF = {"c2": "north", "c3": "south"}
+
+
 class TestFindings:
     @pytest.mark.parametrize("limit", [1, 5, 100])
     def test_reading_stops_when_there_are_too_many(
@@ -375,6 +378,33 @@ class TestFindings:
         district.push(town)
         done = district.push(poor, limits=Limits(findings_max=3))
         assert (done.state, len(done.findings)) == ("applied", 4)
+
+    def test_of_very_many_warnings_some_are_kept_and_all_are_counted(
+        self, district: "District", town: "Package"
+    ) -> None:
+        """Also by school and by group; and the lines are read, and counted, again."""
+        more = [
+            {**town.row("enrollments", "e3"), "sourcedId": f"more-{n}", "classSourcedId": school}
+            for n in range(1500)
+            for school in (("c2", "c3")[n % 3 == 0],)
+        ]
+        many = town.put(
+            "enrollments",
+            *({**row, "schoolSourcedId": SCHOOL_OF[row["classSourcedId"]]} for row in more),
+        )
+        for push in (many, many.reversed()):
+            done = district.push(push, limits=Limits(findings_max=3, piece=4096))
+            assert done.state == "applied"
+            own = {"run_id": done.run["id"], "rule": "value.uuid", "file": "enrollments.csv"}
+            counts = [row for row in district.rows("finding_counts") if own.items() <= row.items()]
+            assert {row["school"]: row["findings"] for row in counts} == {
+                "north": 1000 + 3,
+                "south": 500 + 1,
+            }
+            kept = [row for row in district.rows("findings") if own.items() <= row.items()]
+            assert len(kept) == 1000
+            groups = district.rows("finding_groups")
+            assert 1504 in {row["findings"] for row in groups if row["run_id"] == own["run_id"]}
 
     def test_all_faults_of_all_files_are_named_in_one_attempt(
         self, district: "District", town: "Package"
