@@ -291,14 +291,7 @@ def save(
             )
         ]
         db.execute(SQL["add"], claim.key | arrays(cells))
-    beyond = [
-        {"seq": findings.first[kind], "school": clean(school), "findings": count}
-        for kind, schools in findings.beyond.items()
-        if kind in findings.first
-        for school, count in schools.items()
-    ]
-    names = ("seq", "school", "findings")
-    db.execute(SQL["count"], claim.key | (arrays(beyond) if beyond else dict.fromkeys(names, [])))
+    db.execute(SQL["count"], claim.key | beyond(findings))
     for start in range(0, len(groups), BATCH):
         cells = [
             {
@@ -316,6 +309,16 @@ def save(
         if file.source.name in with_rows:
             own = {"file": file.source.name, "header": list(file.header)}
             db.execute(SQL["name_columns"], claim.key | own)
+
+
+def beyond(findings: Findings) -> dict[str, object]:
+    """What is counted only: like which finding, of which school, and how many."""
+    counted = [
+        {"seq": findings.first[sort], "school": clean(school), "findings": count}
+        for sort, schools in findings.beyond.items()
+        for school, count in schools.items()
+    ]
+    return arrays(counted) if counted else {"seq": [], "school": [], "findings": []}
 
 
 def arrays(rows: Sequence[Mapping[str, object]]) -> dict[str, object]:

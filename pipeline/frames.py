@@ -5,8 +5,8 @@ text that has passed its rule converts there without loss.
 
 Millions of good cells are looked at for a handful of bad ones. So the rules of one column form
 chains of which the last is broken wherever any is, and only that one is tried as long as it holds;
-and where a column repeats itself, its values are tried instead of its cells. Where millions of cells
-are remarkable, the first of them become findings and the others are counted.
+and where a column repeats itself, its values are tried instead of its cells. Where millions of
+cells are remarkable, the first of them become findings and the others are counted.
 """
 
 from collections import Counter
@@ -210,7 +210,8 @@ class Checker:
     """The rules of one file in one mode, ready to be applied to its pieces.
 
     What is wrong in a row depends on nothing but its cells, the layout, the mode and the profile;
-    of each kind of remark only the first `each` become findings, the others wait in `beyond`. How the columns are looked at is settled by the first piece, and changes the speed only.
+    of each kind of remark only the first `each` become findings, the others wait in `beyond`. How
+    the columns are looked at is settled by the first piece, and changes the speed only.
     """
 
     entity: AnyEntity

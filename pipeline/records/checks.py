@@ -19,12 +19,12 @@ from dataclasses import dataclass, field, replace
 from typing import LiteralString
 
 from schemas import rules
-from schemas.columns import AnyColumn, Column
+from schemas.columns import AnyColumn, Column, Ref
 from schemas.profiles import PROFILES
-from schemas.roster import AnyEntity
+from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Role, User
-from schemas.roster.teaching import Class, Course, Enrollment
+from schemas.roster.teaching import Class, Enrollment
 from schemas.rules import Rule
 
 ALL = frozenset(PROFILES)
@@ -83,12 +83,17 @@ class Kind:
         return rules.records.KIND_BY_PROFILE if self.japan else rules.records.KIND
 
 
+TYPES: Mapping[str, AnyColumn] = {
+    each.entity: each for each in (Org.type, AcademicSession.type, Class.class_type)
+}
+
 KINDS: tuple[Kind, ...] = (
-    Kind(
-        Course, Course.school_year_sourced_id, AcademicSession, AcademicSession.type, "schoolYear"
+    *(
+        Kind(entity, column, BY_FILE[column.to], TYPES[BY_FILE[column.to].table], column.kind)
+        for entity in ROSTERING
+        for column in entity.columns
+        if isinstance(column, Ref) and column.kind
     ),
-    Kind(Class, Class.school_sourced_id, Org, Org.type, "school"),
-    Kind(Enrollment, Enrollment.school_sourced_id, Org, Org.type, "school"),
     Kind(User, User.primary_org_sourced_id, Org, Org.type, "school", japan=True),
     Kind(Org, Org.parent_sourced_id, Org, Org.type, "district", japan=True),
     Kind(User, User.home_class, Class, Class.class_type, "homeroom", japan=True),

@@ -201,8 +201,8 @@ TOWN = Package(
             "sourcedId enabledUser username userIds givenName familyName agentSourcedIds grades"
             " userMasterIdentifier preferredGivenName preferredFamilyName primaryOrgSourcedId"
             " metadata.jp.kanaGivenName metadata.jp.kanaFamilyName metadata.jp.homeClass",
-            f"taro true taro {{Koumu:0001}},{{AD:taro}} 太郎 山田 mother,father P1 {M}1 太郎 山田 north"
-            " タロウ ヤマダ c1",
+            f"taro true taro {{Koumu:0001}},{{AD:taro}} 太郎 山田 mother,father P1 {M}1 太郎 山田"
+            " north タロウ ヤマダ c1",
             f"hana true hana {{Koumu:0002}} 花子 佐藤 - P2 {M}2 花子 佐藤 north ハナコ サトウ c2",
             f"mother true mother - 和子 山田 - - {M}3 和子 山田 - カズコ ヤマダ -",
             f"father true father - 一郎 山田 - - {M}4 一郎 山田 - イチロウ ヤマダ -",
