@@ -64,7 +64,7 @@ class Changes:
             found = self.reader.findings.all
             told = {each.line for each in found if each.file == f"{file}.csv" and each.line}
             told |= self.reader.mended[file]
-            numbers = [pl.Series(list(told), dtype=pl.Int64), *self.reader.counted[file]]
+            numbers = [pl.Series(list(told), dtype=pl.UInt32), *self.reader.counted[file]]
             self.lines.save(file, self.contexts[file], book, pl.concat(numbers))
 
     def book(self, file: File, *, parts: int = 0) -> None:

@@ -162,7 +162,7 @@ class Lines:
         prefix = f"lines/{self.claim.tenant_id}/{self.claim.id}-{self.claim.fence}/{file}"
         records = 0
         for number, part in enumerate(book.read()):
-            silent = ~pl.col("line").is_in(told.implode()).fill_null(value=False)
+            silent = ~pl.col("line").cast(pl.UInt32).is_in(told.implode()).fill_null(value=False)
             digest = pl.when(silent).then("digest").otherwise(pl.lit(UNKEPT, pl.UInt128))
             part = part.with_columns(digest.alias("digest"))  # noqa: PLW2901  # the same part
             for column in ("digest", "sourced_id"):

@@ -119,7 +119,8 @@ class Reader:
             self._add(name, self.kept.told(file, body, owned(body, checker.findings(rows))))
             for beyond in checker.taken():
                 self.findings.count(beyond.kind, beyond.schools)
-                self.counted[name].append(beyond.lines)
+                if name in self.books:
+                    self.counted[name].append(beyond.lines.cast(pl.UInt32))  # there may be millions
             rows = self.findings.sift(file.entity, rows)
             good = digested(typed(file.entity, layout, file.mode, rows))
             if book := self.books.get(name):
