@@ -57,8 +57,8 @@ class Findings:
 
     Findings are numbered from 1. `followers` counts what follows from each number, kept or not;
     `lines` and `keys` are the rows with an error, by file, each with the number of the first;
-    `keyless` the files with errors in rows whose sourcedId nobody can tell; `unreadable` the files
-    that were not read to the end; `rows` what is known of rows with an error.
+    `keyless` the files with errors in rows whose sourcedId nobody can tell, with the first of them;
+    `unreadable` the files that were not read to the end; `rows` what is known of rows with an error.
     """
 
     def __init__(self, limit: int, each: int = EACH) -> None:
@@ -71,7 +71,7 @@ class Findings:
         self.followers: Counter[int] = Counter()
         self.lines: defaultdict[str, dict[int, int]] = defaultdict(dict)
         self.keys: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        self.keyless: set[str] = set()
+        self.keyless: dict[str, int] = {}
         self.unreadable: dict[str, int] = {}
         self.rows: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
         self._kept: Counter[Sort] = Counter()
@@ -192,7 +192,7 @@ class Findings:
         if key := key_of(finding):
             self.keys[file].setdefault(key, number)
         else:
-            self.keyless.add(file)
+            self.keyless.setdefault(file, number)
 
     @property
     def fatal(self) -> bool:

@@ -214,6 +214,9 @@ class Asking:
                 " left join (select sourced_id, min(finding) as finding from {}"
                 " group by sourced_id) as f on f.sourced_id = {}"
             ).format(table("faulty", target), value)
+        if unread is None and (nameless := self.findings.keyless.get(target.file)):
+            # What is missing may well be the record of a row whose sourcedId cannot be read.
+            cause = SQL("coalesce({}, {})").format(cause, Literal(nameless))
         where = SQL(" where s.status = 'active' and {} is not null and ").format(value)
         found = SQL("select s.line, s.sourced_id, {} as value, {} as cause from {} {} {}")
         query = found.format(value, cause, source, where, self.state.missing(target, value))

@@ -84,6 +84,14 @@ class TestARowWithAnError:
             "record.user_without_role",
         ]
 
+    @pytest.mark.parametrize("key", ["", "c 1"], ids=["none", "no identifier"])
+    def test_what_is_missing_follows_from_a_row_that_nobody_can_name(
+        self, town: "Package", tmp_path: Path, key: str
+    ) -> None:
+        found = offline(town.change("classes", "c1", {"sourcedId": key}).zip(), tmp_path)
+        assert [(file, line) for file, line, _ in causes(found)] == [("classes.csv", 2)]
+        assert len(followers(found)) == 3
+
     def test_an_error_of_its_own_stays_one(self, town: "Package", tmp_path: Path) -> None:
         bad = town.change("classes", "c1", {"title": ""})
         bad = bad.change("enrollments", "e3", {"classSourcedId": "nowhere"})

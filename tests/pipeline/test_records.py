@@ -11,6 +11,7 @@ from pipeline.checking import Checked
 from pipeline.limits import Limits
 from pipeline.records.checks import CHECKS, KINDS
 from schemas.policy import Reading
+from schemas.profiles import JP_1_2_1, K12_1_0, V1_2_1
 from schemas.rules import Finding
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ Change: TypeAlias = Callable[["Package"], "Package"]
 BETWEEN = ("record.", "reference.")
 
 
-def offline(package: "Package | bytes", folder: Path) -> Checked:
+def offline(package: "Package | bytes", folder: Path, reading: Reading | None = None) -> Checked:
     """What `rosterhub check` finds."""
     path = folder / "package.zip"
     path.write_bytes(package if isinstance(package, bytes) else package.zip())
-    return checking.check(path, folder, Reading(), Limits(), lambda _: None)
+    return checking.check(path, folder, reading or Reading(), Limits(), lambda _: None)
 
 
 def between(found: list[Finding]) -> list[Place]:
@@ -220,6 +221,21 @@ def test_a_later_import_finds_the_same_with_what_is_stored(
     assert {place for place in found if place[2].startswith(BETWEEN)} == {
         (file, column, rule) for file, _, column, rule in places
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["a student without a grade", "a secondary role alone", "a master identifier twice"]
+)
+def test_what_k12_is_not_known_to_require_is_a_warning_there(
+    town: "Package", tmp_path: Path, name: str
+) -> None:
+    change, ((*_, rule),) = BROKEN[name]
+    for profile, severity in ((JP_1_2_1, "error"), (K12_1_0, "warning"), (V1_2_1, None)):
+        reading = Reading.model_validate({"profile": profile.name})
+        (folder := tmp_path / profile.name).mkdir()
+        found = offline(change(town.without("enrollments")), folder, reading)
+        told = {each.rule.severity for each in found.findings if each.rule.id == rule}
+        assert told == ({severity} if severity else set())
 
 
 @pytest.fixture
