@@ -58,7 +58,7 @@ class Findings:
     Findings are numbered from 1. `followers` counts what follows from each number, kept or not;
     `lines` and `keys` are the rows with an error, by file, each with the number of the first;
     `keyless` the files with errors in rows whose sourcedId nobody can tell, with the first of them;
-    `unreadable` the files that were not read to the end; `rows` what is known of rows with an error.
+    `unreadable` the files that were not read to the end; `rows` what is known of rows with errors.
     """
 
     def __init__(self, limit: int, each: int = EACH) -> None:
