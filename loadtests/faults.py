@@ -15,12 +15,17 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from zlib import crc32
 
 from loadtests.sheets import LINE_END, MANIFEST, PROPERTIES
+from schemas.columns import Column
 from schemas.entity import Entity
 from schemas.profiles import MANIFEST_HEADER, V1_2
-from schemas.roster.orgs import Org
-from schemas.roster.people import Demographics, User
+from schemas.roster import BY_TABLE
+from schemas.roster.orgs import AcademicSession, Org
+from schemas.roster.people import Demographics, Role, User
 from schemas.roster.resources import Resource, UserResource
-from schemas.roster.teaching import Class, Enrollment
+from schemas.roster.teaching import Class, Course, Enrollment
+from schemas.rules import Rule
+from schemas.rules import records as between
+from schemas.rules import values as said
 
 Lines: TypeAlias = Iterator[str]
 
@@ -54,7 +59,8 @@ class Expectation:
     `file` is the name in the archive, blank for the archive as a whole. The header is line 1;
     line 0 is the file as a whole. `column` is a name of the header, or, in the manifest, the name
     of the property; blank for the whole line. `spoils` is the file that is written wrongly, where
-    the fault shows in another.
+    the fault shows in another. `breaks` is the rule of the book, where a cell breaks one, and
+    `becomes` what is in the cell.
     """
 
     why: str
@@ -68,6 +74,8 @@ class Expectation:
     entry: Callable[[ZipInfo], None] = untouched
     archive: Callable[[ZipFile], None] = complete
     instead: bytes | None = None
+    breaks: Rule | None = None
+    becomes: str = ""
 
 
 def csv(entity: type[Entity]) -> str:
@@ -85,7 +93,7 @@ def cell(line: int, column: str, raw: str) -> Callable[[Lines], Lines]:
 
     def change(lines: Lines) -> Lines:
         head = list(islice(lines, line))
-        at = head[0].strip().split(",").index(column)
+        at = head[0].strip().lower().split(",").index(column.lower())
         cells = values(head[-1])
         texts = [f'"{value}"' for value in cells]
         texts[at] = raw.format(cells[at])
@@ -190,6 +198,166 @@ def quoted_entry(archive: ZipFile) -> None:
     inner.header_offset = outer.header_offset + len(outer.FileHeader())
     archive.infolist().append(inner)
 
+
+def spoilt(rule: Rule, column: Column, becomes: str, why: str, line: int = 2) -> Expectation:
+    """One cell that breaks a rule."""
+    return Expectation(
+        why=why,
+        file=csv(BY_TABLE[column.entity]),
+        line=line,
+        column=column.csv,
+        lines=cell(line, column.csv, f'"{becomes}"'),
+        breaks=rule,
+        becomes=becomes,
+    )
+
+
+def copied(rule: Rule, column: Column, why: str) -> Expectation:
+    """Line 3 has the value of line 2."""
+
+    def change(lines: Lines) -> Lines:
+        head = list(islice(lines, 2))
+        at = head[0].strip().split(",").index(column.csv)
+        return cell(3, column.csv, f'"{values(head[1])[at]}"')(chain(head, lines))
+
+    return Expectation(
+        why=why,
+        file=csv(BY_TABLE[column.entity]),
+        line=3,
+        column=column.csv,
+        lines=change,
+        breaks=rule,
+    )
+
+
+SCHOOL = SUBJECT = 3
+"""The line of the first school, and of the first course that has a subject."""
+
+OF_CELLS: Mapping[str, Expectation] = {
+    "bad_identifier": spoilt(said.GUID, Enrollment.sourced_id, "1 2", "A sourcedId holds a blank."),
+    "bad_year": spoilt(said.YEAR, AcademicSession.school_year, "令和8", "A year is one of an era."),
+    "bad_number": spoilt(
+        said.INTEGER, Enrollment.shusseki_no, "一", "A number is written in kanji."
+    ),
+    "bad_flag": spoilt(said.BOOLEAN, Demographics.asian, "1", "A flag is a digit."),
+    "bad_list": spoilt(said.LIST, Class.grades, "P1,,P2", "An item of a list is empty."),
+    "bad_pairs": spoilt(said.PAIRS, User.user_ids, "Koumu:1", "An item lacks its braces."),
+    "unpaired_subject": spoilt(
+        said.PAIRING, Course.subject_codes, "", "A subject has no code.", SUBJECT
+    ),
+    "ends_before_it_begins": spoilt(
+        said.ORDER, Role.end_date, "2020-03-31", "A role ends before it begins."
+    ),
+    "primary_pupil": spoilt(
+        said.PRIMARY, Enrollment.primary, "true", "A pupil is the primary teacher."
+    ),
+    "no_master_identifier": spoilt(
+        said.PROFILE_REQUIRED,
+        User.user_master_identifier,
+        "",
+        "A value that Japan requires is empty.",
+    ),
+    "course_code": spoilt(
+        said.PROFILE_PROHIBITED, Course.course_code, "HR", "A value that Japan prohibits is given."
+    ),
+    "session_parent": spoilt(
+        said.PROFILE_PROHIBITED,
+        AcademicSession.parent_sourced_id,
+        NOBODY,
+        "A school year has a parent.",
+    ),
+    "term": spoilt(
+        said.PROFILE_VOCABULARY, AcademicSession.type, "term", "A session is a term, not a year."
+    ),
+    "local_org": spoilt(
+        said.PROFILE_VOCABULARY, Org.type, "local", "An org is neither district nor school."
+    ),
+    "own_class_type": spoilt(
+        said.PROFILE_VOCABULARY, Class.class_type, "ext:club", "A kind of class is one's own."
+    ),
+    "disabled_user": spoilt(
+        said.PROFILE_VOCABULARY, User.enabled_user, "false", "A user is not enabled."
+    ),
+    "own_sex": spoilt(
+        said.PROFILE_VOCABULARY, Demographics.sex, "ext:x", "A word of a closed list is one's own."
+    ),
+    "plain_identifier": spoilt(
+        said.UUID, Enrollment.sourced_id, "enrollment-1", "A sourcedId is no UUID."
+    ),
+    "bad_master_identifier": spoilt(
+        said.UUID_V4, User.user_master_identifier, "0001", "A master identifier is no UUID."
+    ),
+    "session_in_an_era": spoilt(
+        said.SESSION_TITLE, AcademicSession.title, "令和8年度", "A school year is one of an era."
+    ),
+    "year_too_long": spoilt(
+        said.SCHOOL_YEAR, AcademicSession.end_date, "2030-03-31", "A school year is years long."
+    ),
+    "course_without_year": spoilt(
+        said.COURSE_TITLE, Course.title, "国語", "A course does not name its year."
+    ),
+    "bad_grade": spoilt(said.GRADE, Class.grades, "小1", "A grade is written in kanji."),
+    "bad_subject_code": spoilt(
+        said.SUBJECT_CODE, Course.subject_codes, "国語", "A subject code is a name.", SUBJECT
+    ),
+    "hiragana": spoilt(
+        said.KANA, User.kana_given_name, "さくら", "A reading is written in hiragana."
+    ),
+    "half_width_name": spoilt(
+        said.HALF_WIDTH_KANA, User.given_name, "ﾀﾛｳ", "A name is in half-width katakana."
+    ),
+    "wide_blank": spoilt(
+        said.KANA_SIGNS, User.kana_given_name, "ジャン・ポール", "A reading has a middle dot."
+    ),
+    "rare_character": spoilt(
+        said.CHARACTERS, User.family_name, "髙橋", "A name has a sign outside of JIS X 0213."
+    ),
+    "district_below_another": spoilt(
+        said.DISTRICT_PARENT, Org.parent_sourced_id, NOBODY, "A district has a parent."
+    ),
+    "bad_school_code": spoilt(
+        said.SCHOOL_CODE,
+        Org.identifier,
+        "B113299999019",
+        "The check digit of a school code is wrong.",
+        SCHOOL,
+    ),
+    "bad_board_code": spoilt(
+        said.BOARD_CODE, Org.identifier, "990001", "A board of education is in no prefecture."
+    ),
+    "parent": spoilt(said.GUARDIAN, Role.role, "parent", "A guardian is called a parent."),
+    "primary_principal": spoilt(
+        said.SECONDARY_ROLE, Role.role, "principal", "A principal is nothing besides."
+    ),
+    "unusual_role": spoilt(said.UNUSUAL, Role.role, "aide", "A role is one that few read."),
+    "several_grades": spoilt(said.SEVERAL, User.grades, "P1,P2", "A pupil is in two grades."),
+    "pupil_without_grade": spoilt(
+        between.STUDENT_GRADES, User.grades, "", "A pupil is in no grade."
+    ),
+    "secondary_only": spoilt(
+        between.NO_PRIMARY_ROLE, Role.role_type, "secondary", "A person has no primary role."
+    ),
+    "school_without_district": spoilt(
+        between.SCHOOL_WITHOUT_DISTRICT,
+        Org.parent_sourced_id,
+        "",
+        "A school has no parent.",
+        SCHOOL,
+    ),
+    "enrolled_too_early": spoilt(
+        between.ENROLLMENT_OUTSIDE,
+        Enrollment.begin_date,
+        "2020-04-01",
+        "An enrollment begins before the school year.",
+    ),
+    "same_person": copied(
+        between.MASTER_IDENTIFIER_TWICE,
+        User.user_master_identifier,
+        "Two users have one master identifier.",
+    ),
+    "same_login": copied(between.USERNAME_TWICE, User.username, "Two users have one login name."),
+}
+"""One for each rule about a cell, and for those between records that a cell can break."""
 
 FAULTS: Mapping[str, Expectation] = {
     "not_a_zip": Expectation(
@@ -356,4 +524,5 @@ FAULTS: Mapping[str, Expectation] = {
         column=VERSION,
         lines=twice(property_line(VERSION)),
     ),
+    **OF_CELLS,
 }

@@ -64,7 +64,8 @@ class Changes:
             found = self.reader.findings.all
             told = {each.line for each in found if each.file == f"{file}.csv" and each.line}
             told |= self.reader.mended[file]
-            self.lines.save(file, self.contexts[file], book, told)
+            numbers = [pl.Series(list(told), dtype=pl.UInt32), *self.reader.counted[file]]
+            self.lines.save(file, self.contexts[file], book, pl.concat(numbers))
 
     def book(self, file: File, *, parts: int = 0) -> None:
         """From here on, remember the lines of the file."""

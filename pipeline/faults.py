@@ -1,5 +1,8 @@
 """Findings while they are made: a file that cannot be read on, and the pile they are kept on.
 
+Only errors can be too many. Of each kind of remark the first examples are kept, the others counted:
+ten million rows that all warn take no more memory than a thousand.
+
 The pile also knows what the errors take away: rows that will not be there, by line and by
 sourcedId, and files that cannot be read. So it can be told later which findings only follow.
 """
@@ -7,17 +10,20 @@ sourcedId, and files that cannot be read. So it can be told later which findings
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import polars as pl
 
 from schemas import rules
 from schemas.columns import Ref
 from schemas.roster import BY_FILE, AnyEntity
-from schemas.rules import Finding
+from schemas.rules import Finding, Rule
 
 VALUE = 200
+EACH = 1000
+"""Remarks of one kind that are kept as examples."""
 OF_FILES = re.compile(r"file\.(\w+)")
 NO_KEY = frozenset({"value.guid", "value.required"})
 """About the sourcedId: rules after which nobody knows whose row it is."""
@@ -35,45 +41,69 @@ class TooMany(Exception):
     """The pile is full: reading on would help nobody."""
 
 
+class Sort(NamedTuple):
+    """What is the same fault in many rows: a rule, broken in a file and a column of its header."""
+
+    rule: Rule
+    file: str
+    column: str | None
+
+
 class Findings:
-    """What was found so far, at most `limit` of it, not counted what follows from something else.
+    """What was found so far: at most `limit` errors, not counted what follows from something else.
+
+    Of each kind of warnings and notes `each` are kept. `counts` tells of all, by severity; `beyond`
+    of those that are not kept, by kind and school, and `first` is where the examples begin.
 
     Findings are numbered from 1. `followers` counts what follows from each number, kept or not;
     `lines` and `keys` are the rows with an error, by file, each with the number of the first;
-    `keyless` the files with errors in rows whose sourcedId nobody can tell; `unreadable` the files
-    that were not read to the end; `rows` what is known of rows with an error.
+    `keyless` the files with errors in rows whose sourcedId nobody can tell, with the first of them;
+    `unreadable` the files that were not read to the end; `rows` what is known of rows with errors.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, each: int = EACH) -> None:
         self.limit = limit
+        self.each = each
         self.all: list[Finding] = []
         self.counts: Counter[str] = Counter()
+        self.beyond: defaultdict[Sort, Counter[str | None]] = defaultdict(Counter)
+        self.first: dict[Sort, int] = {}
         self.followers: Counter[int] = Counter()
         self.lines: defaultdict[str, dict[int, int]] = defaultdict(dict)
         self.keys: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        self.keyless: set[str] = set()
+        self.keyless: dict[str, int] = {}
         self.unreadable: dict[str, int] = {}
         self.rows: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
+        self._kept: Counter[Sort] = Counter()
+        self._followed = 0
         self._places: dict[tuple[str, str, str], int] = {}
         self._lock = threading.Lock()  # the reader is ahead of who checks
 
     def add(self, findings: Iterable[Finding]) -> None:
-        """Keep the findings; raises TooMany past the limit."""
+        """Take the findings; raises TooMany past the limit."""
         for finding in findings:
             self.take(finding)
 
     def take(self, finding: Finding) -> int:
-        """Keep a finding; answer its number. Raises TooMany past the limit."""
+        """Keep a finding, or count it; answer its number. Raises TooMany past the limit."""
         with self._lock:
             if finding.caused_by is not None:
                 return self._follow(finding, finding.caused_by)
-            if self.counts.total() >= self.limit:
+            if finding.rule.severity != "error":
+                return self._remark(finding)
+            if self.counts["error"] >= self.limit:
                 facts = {"limit": self.limit}
                 self._keep(
                     Finding(rule=rules.text.TOO_MANY_FINDINGS, file=finding.file, facts=facts)
                 )
                 raise TooMany
             return self._keep(finding)
+
+    def count(self, kind: Sort, schools: Mapping[str | None, int]) -> None:
+        """So many more of a kind were found, by the school that they name."""
+        with self._lock:
+            self.beyond[kind].update(schools)
+            self.counts[kind.rule.severity] += sum(schools.values())
 
     def broke(self, finding: Finding) -> None:
         """Keep the finding after which its file was not read on."""
@@ -118,8 +148,9 @@ class Findings:
         self.followers[cause] += 1
         if finding.rule.severity == "error":
             self._raise(cause)
-        if len(self.all) - self.counts.total() >= self.limit:
+        if self._followed >= self.limit:
             return cause
+        self._followed += 1
         self.all.append(finding)
         self._takes_away(finding, len(self.all))
         return len(self.all)
@@ -133,10 +164,20 @@ class Findings:
             self.counts += Counter()  # drops zeros
             self.all[number - 1] = replace(cause, rule=replace(cause.rule, severity="error"))
 
+    def _remark(self, finding: Finding) -> int:
+        kind = kind_of(finding)
+        if self._kept[kind] < self.each:
+            return self._keep(finding)
+        self.beyond[kind][finding.school] += 1
+        self.counts[finding.rule.severity] += 1
+        return self.first[kind]
+
     def _keep(self, finding: Finding) -> int:
         self.all.append(finding)
         self.counts[finding.rule.severity] += 1
-        number = len(self.all)
+        number, kind = len(self.all), kind_of(finding)
+        self.first.setdefault(kind, number)
+        self._kept[kind] += 1
         if finding.sourced_id and finding.column:
             place = (finding.file, finding.sourced_id, finding.column)
             self._places.setdefault(place, number)
@@ -151,12 +192,17 @@ class Findings:
         if key := key_of(finding):
             self.keys[file].setdefault(key, number)
         else:
-            self.keyless.add(file)
+            self.keyless.setdefault(file, number)
 
     @property
     def fatal(self) -> bool:
         """Whether the package cannot be applied."""
         return self.counts["error"] > 0
+
+
+def kind_of(finding: Finding) -> Sort:
+    """What it has in common with the same fault of other rows."""
+    return Sort(finding.rule, finding.file, finding.column)
 
 
 def pointers(entity: AnyEntity) -> list[Ref]:

@@ -228,6 +228,9 @@ def grouped(findings: Findings) -> tuple[list[Group], list[int]]:
             group.findings += 1
             group.followers += dragging[number]
             of[number - 1] = group
+    for kind, number in findings.first.items():
+        if roots[number - 1] == number and kind in findings.beyond:
+            of[number - 1].findings += findings.beyond[kind].total()
     ordered = sorted(groups.values(), key=lambda group: group.order)
     for group in ordered:
         if group.findings == 1:
@@ -288,7 +291,7 @@ def save(
             )
         ]
         db.execute(SQL["add"], claim.key | arrays(cells))
-    db.execute(SQL["count"], claim.key)
+    db.execute(SQL["count"], claim.key | beyond(findings))
     for start in range(0, len(groups), BATCH):
         cells = [
             {
@@ -306,6 +309,16 @@ def save(
         if file.source.name in with_rows:
             own = {"file": file.source.name, "header": list(file.header)}
             db.execute(SQL["name_columns"], claim.key | own)
+
+
+def beyond(findings: Findings) -> dict[str, object]:
+    """What is counted only: like which finding, of which school, and how many."""
+    counted = [
+        {"seq": findings.first[sort], "school": clean(school), "findings": count}
+        for sort, schools in findings.beyond.items()
+        for school, count in schools.items()
+    ]
+    return arrays(counted) if counted else {"seq": [], "school": [], "findings": []}
 
 
 def arrays(rows: Sequence[Mapping[str, object]]) -> dict[str, object]:

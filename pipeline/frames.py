@@ -5,10 +5,12 @@ text that has passed its rule converts there without loss.
 
 Millions of good cells are looked at for a handful of bad ones. So the rules of one column form
 chains of which the last is broken wherever any is, and only that one is tried as long as it holds;
-and where a column repeats itself, its values are tried instead of its cells.
+and where a column repeats itself, its values are tried instead of its cells. Where millions of
+cells are remarkable, the first of them become findings and the others are counted.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias, TypeVar, assert_never
 
@@ -24,7 +26,8 @@ from pipeline.cells import (
     presence,
     size,
 )
-from pipeline.faults import cut
+from pipeline.faults import EACH, Sort, cut
+from pipeline.found import SCHOOL_MAX, place_of_school
 from pipeline.header import METADATA, Layout
 from schemas.checks import AnyCheck
 from schemas.columns import (
@@ -46,6 +49,7 @@ from schemas.columns import (
 )
 from schemas.profiles import Profile
 from schemas.roster import AnyEntity
+from schemas.roster.orgs import Org
 from schemas.rules import Finding, Severity
 from schemas.rules.text import FIELD_SIZE
 from schemas.runs import Mode
@@ -193,12 +197,21 @@ def true_of(rows: pl.DataFrame, asked: Iterable[tuple[Asked, pl.Expr]]) -> list[
     return [thing for thing, answer in zip(things, answers, strict=True) if answer]
 
 
+class Beyond(NamedTuple):
+    """Remarks of one kind that are counted only: by school, and the lines they are about."""
+
+    kind: Sort
+    schools: Mapping[str | None, int]
+    lines: pl.Series
+
+
 @dataclass(slots=True)
 class Checker:
     """The rules of one file in one mode, ready to be applied to its pieces.
 
-    What is found in a row depends on nothing but its cells, the layout, the mode and the profile.
-    How the columns are looked at is settled by the first piece, and changes the speed only.
+    What is wrong in a row depends on nothing but its cells, the layout, the mode and the profile;
+    of each kind of remark only the first `each` become findings, the others wait in `beyond`. How
+    the columns are looked at is settled by the first piece, and changes the speed only.
     """
 
     entity: AnyEntity
@@ -206,6 +219,10 @@ class Checker:
     mode: Mode
     profile: Profile
     field_max: int
+    each: int = EACH
+    beyond: list[Beyond] = field(init=False, default_factory=list)
+    listed: Counter[Sort] = field(init=False, default_factory=Counter)
+    school: pl.Expr = field(init=False)
     suspects: list[Suspect] = field(init=False)
     presence: list[Presence] = field(init=False)
     between: list[RowBreach] = field(init=False)
@@ -230,6 +247,7 @@ class Checker:
             for found in presence(column, self.mode, self.profile)
         ]
         self.between = [breach for check in checks for breach in of_row(check)]
+        self.school = school(self.entity, self.layout.names)
         self.secrets = frozenset(
             column.name for column in self.layout.columns if column.personal and not column.stored
         )
@@ -245,23 +263,38 @@ class Checker:
         """What is wrong with the values of these rows, by line; of each cell the gravest."""
         if rows.is_empty():
             return []
-        found = [finding for breach, bad in self._broken(rows) for finding in self._at(bad, breach)]
+        broken = sorted(self._broken(rows), key=lambda each: GRAVITY.index(each[0].rule.severity))
+        told: dict[str, pl.Series] = {}
+        found: list[Finding] = []
+        for breach, where in broken:
+            name = breach.name
+            bad = rows.select("line", "sourced_id", self.school, text=name).filter(where)
+            if name in told:
+                bad = bad.filter(~bad["line"].is_in(told[name].implode()))
+                told[name] = pl.concat([told[name], bad["line"]])
+            else:
+                told[name] = bad["line"]
+            found += self._found(bad, breach)
         found.sort(key=lambda finding: (finding.line or 0, GRAVITY.index(finding.rule.severity)))
-        first = {(finding.line, finding.column): finding for finding in reversed(found)}
-        return [*reversed(first.values())]
+        return found
 
-    def _broken(self, rows: pl.DataFrame) -> Iterator[tuple[Breach, pl.DataFrame]]:
-        """Each rule that is broken, with the rows that break it."""
+    def taken(self) -> list[Beyond]:
+        """The remarks that are counted only, since this was asked last."""
+        beyond, self.beyond = self.beyond, []
+        return beyond
+
+    def _broken(self, rows: pl.DataFrame) -> Iterator[tuple[Breach, pl.Series]]:
+        """Each rule that is broken, and where it is; of the cells before those of rows."""
         nulls = {name: rows[name].null_count() for name in self.layout.names}
         for found in self.presence:
             if nulls[found.name] != (0 if found.given else rows.height):
-                yield found, rows.filter(pl.col(found.name).is_null() == found.given)
-        for between in true_of(rows, [(breach, breach.where.any()) for breach in self.between]):
-            bad = rows.filter(between.where)
-            yield between, bad if between.only is None else bad.filter(between.only)
+                yield found, series(rows, pl.col(found.name).is_null() == found.given)
         filled = {name for name, count in nulls.items() if count < rows.height}
         for breach in self._failing(rows, filled):
-            yield breach, rows.filter(breach.wrong(pl.col(breach.name)))
+            yield breach, series(rows, breach.wrong(pl.col(breach.name)))
+        for between in true_of(rows, [(breach, breach.where.any()) for breach in self.between]):
+            only = pl.lit(value=True) if between.only is None else between.only
+            yield between, series(rows, between.where & only)
 
     def _failing(self, rows: pl.DataFrame, filled: set[str]) -> Iterator[CellBreach]:
         """The rules of every chain whose last is broken, in columns that hold anything."""
@@ -275,16 +308,40 @@ class Checker:
         ):
             yield from chain
 
-    def _at(self, rows: pl.DataFrame, breach: Breach) -> Iterator[Finding]:
-        names = self.layout.names
+    def _found(self, rows: pl.DataFrame, breach: Breach) -> Iterator[Finding]:
+        """The rows that break a rule, as findings or as a number."""
+        file = f"{self.entity.file}.csv"
+        kind = Sort(breach.rule, file, self.layout.header[self.layout.names.index(breach.name)])
+        if breach.rule.severity != "error":
+            room = self.each - self.listed[kind]
+            rows, rest = rows.head(room), rows.slice(room)
+            self.listed[kind] += rows.height
+            if rest.height:
+                schools = dict(rest.group_by("school").len().rows())
+                self.beyond.append(Beyond(kind, schools, rest["line"]))
         told = breach.rule is not FIELD_SIZE and breach.name not in self.secrets
-        for line, key, text in rows.select("line", "sourced_id", text=breach.name).rows():
+        for line, key, text in rows.select("line", "sourced_id", "text").rows():
             yield Finding(
                 rule=breach.rule,
-                file=f"{self.entity.file}.csv",
+                file=file,
                 line=line,
-                column=self.layout.header[names.index(breach.name)],
+                column=kind.column,
                 sourced_id=cut(key),
                 value=cut(text) if told else None,
                 facts=breach.facts,
             )
+
+
+def school(entity: AnyEntity, names: Sequence[str]) -> pl.Expr:
+    """The school that a row names, as `pipeline.found` tells it of a finding."""
+    at = place_of_school(entity, names)
+    if at is None:
+        return pl.lit(None, pl.String).alias("school")
+    cell = pl.col(names[at]).str.strip_chars().str.slice(0, SCHOOL_MAX)
+    own = pl.when(pl.col(Org.type.name) == "school").then(cell) if entity is Org else cell
+    return own.alias("school")
+
+
+def series(rows: pl.DataFrame, where: pl.Expr) -> pl.Series:
+    """Where something is true; what cannot be told is not."""
+    return rows.select(where.fill_null(value=False)).to_series()

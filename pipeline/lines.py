@@ -14,7 +14,7 @@ not kept, so it is read, and said, again. Losing the kept lines costs time, neve
 
 import io
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -157,12 +157,12 @@ class Lines:
             part = pl.DataFrame([self._digests(known, number), ids])
             yield fresh.join(part, on="digest").select(KEPT.names())
 
-    def save(self, file: str, context: bytes, book: "Book", told: Collection[int]) -> None:
+    def save(self, file: str, context: bytes, book: "Book", told: pl.Series) -> None:
         """Keep the lines of a file, except those of which something was `told`."""
         prefix = f"lines/{self.claim.tenant_id}/{self.claim.id}-{self.claim.fence}/{file}"
         records = 0
         for number, part in enumerate(book.read()):
-            silent = ~pl.col("line").is_in(list(told)).fill_null(value=False)
+            silent = ~pl.col("line").cast(pl.UInt32).is_in(told.implode()).fill_null(value=False)
             digest = pl.when(silent).then("digest").otherwise(pl.lit(UNKEPT, pl.UInt128))
             part = part.with_columns(digest.alias("digest"))  # noqa: PLW2901  # the same part
             for column in ("digest", "sourced_id"):

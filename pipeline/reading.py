@@ -35,7 +35,10 @@ DEPTH = 4
 
 @dataclass(slots=True)
 class Reader:
-    """What was read so far: rows by file, the lines with errors, and the lines to be known."""
+    """What was read so far: rows by file, the lines with errors, and the lines to be known.
+
+    `mended` are the lines that were put right, `counted` those with remarks that are not listed.
+    """
 
     package: Package
     watch: Watch
@@ -47,6 +50,8 @@ class Reader:
     kept: Rows = field(default_factory=Rows)
     reading: Reading = field(default_factory=Reading)
     mended: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    counted: defaultdict[str, list[pl.Series]] = field(default_factory=lambda: defaultdict(list))
 
     def batches(self) -> Iterator[tuple[File, pl.DataFrame]]:
         """The good rows of every file, in load order."""
@@ -103,7 +108,7 @@ class Reader:
         layout = header.layout(file.entity, file.header)
         profile = self.package.profile
         checker = Checker(file.entity, layout, file.mode, profile, self.limits.field_max)
-        mend = mender(file.entity, layout, file.mode, self.reading)
+        mend = mender(file.entity, layout, file.mode, self.reading, profile)
         name = file.entity.file
         for body in bodies:
             rows, faults = text.records(body, layout.names, file.source.name, self.limits)
@@ -112,6 +117,10 @@ class Reader:
                 rows, mended = mend.mend(rows)
                 self.mended[name].update(mended)
             self._add(name, self.kept.told(file, body, owned(body, checker.findings(rows))))
+            for beyond in checker.taken():
+                self.findings.count(beyond.kind, beyond.schools)
+                if name in self.books:
+                    self.counted[name].append(beyond.lines.cast(pl.UInt32))  # there may be millions
             rows = self.findings.sift(file.entity, rows)
             good = digested(typed(file.entity, layout, file.mode, rows))
             if book := self.books.get(name):

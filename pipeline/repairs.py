@@ -1,15 +1,16 @@
 """Lenient reading: what a district lets pass is put right before it is checked, and counted.
 
 Each repair is named in the policy (`schemas.policy.Repair`) and reported once per file, with the
-exact number of cells. Of a row nothing counts but the row itself, so that lines can be known by
-heart; which lines were repaired is told to whoever keeps them, for a repair is reported again each
-time. Unknown `metadata.*` columns are handed on as they came and not touched.
+exact number of cells. The word NULL is put right under any policy where Japan once asked for it:
+that is a matter of the profile. Of a row nothing counts but the row itself, so that lines can be
+known by heart; which lines were repaired is told to whoever keeps them, for a repair is reported
+again each time. Unknown `metadata.*` columns are handed on as they came and not touched.
 
 A `tobedeleted` in bulk is not put right: dropping it would bring back whom the source has deleted.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ from schemas import rules
 from schemas.columns import AnyColumn, Column, Flag
 from schemas.japanese import HALF_KANA, KANA_TO_FULL
 from schemas.policy import Reading, Repair
+from schemas.profiles import Profile
 from schemas.roster import AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Demographics, User, UserProfile
@@ -215,15 +217,24 @@ class Mender:
     """The repairs of one file, ready for its pieces; counts what it has put right."""
 
     def __init__(
-        self, entity: AnyEntity, layout: Layout, mode: Mode, repairs: Iterable[Repair]
+        self,
+        entity: AnyEntity,
+        layout: Layout,
+        mode: Mode,
+        repairs: Collection[Repair],
+        nulls: Collection[Column] = (),
     ) -> None:
         self.file = f"{entity.file}.csv"
         self.counts: Counter[Repair] = Counter()
         self._first: dict[Repair, int] = {}
         made = (
-            [cell for column in layout.columns if (cell := make(column, mode))]
+            [
+                cell
+                for column in layout.columns
+                if (repair in repairs or (make is emptied and column in nulls))
+                and (cell := make(column, mode))
+            ]
             for repair, make in MAKERS.items()
-            if repair in repairs
         )
         self._steps = [cells for cells in made if cells]
 
@@ -260,7 +271,10 @@ class Mender:
             yield report(repair, self.file, self._first[repair], count)
 
 
-def mender(entity: AnyEntity, layout: Layout, mode: Mode, reading: Reading) -> Mender | None:
-    """The repairs that the policy allows in the rows of a file; None where it allows none."""
+def mender(
+    entity: AnyEntity, layout: Layout, mode: Mode, reading: Reading, profile: Profile
+) -> Mender | None:
+    """The repairs that policy and profile allow in the rows of a file; None: they allow none."""
     wanted = allowed(reading) & MAKERS.keys()
-    return Mender(entity, layout, mode, wanted) if wanted else None
+    nulls = profile.nulls & {*layout.columns}
+    return Mender(entity, layout, mode, wanted, nulls) if wanted or nulls else None

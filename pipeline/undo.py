@@ -55,7 +55,8 @@ class Undo:
     counts: dict[str, Counts] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.findings = Findings(self.limits.findings_max)
+        limit = self.limits.findings_max
+        self.findings = Findings(limit, each=limit)  # what was left as it is, one by one
 
     @property
     def undone(self) -> int:

@@ -40,7 +40,10 @@ REQUIRED = frozenset[Column](
 )
 """What the e-portal and interoperability standards require; K12-1.0 is not known to."""
 
-PROHIBITED = frozenset[Column]({Course.course_code})
+PROHIBITED = frozenset[Column]({Course.course_code, AcademicSession.parent_sourced_id})
+
+NULLS = frozenset[Column]({AcademicSession.parent_sourced_id, Org.parent_sourced_id})
+"""Where receivers once demanded the word NULL for a record at the top; it is read as no value."""
 
 WORDS: Mapping[Column, tuple[str, ...]] = {
     Enrollment.role: ("guardian",)  # the Japan Profile's list; JSON sends ext:guardian
@@ -109,12 +112,10 @@ FORMED = frozenset[Column](
 
 
 def of_jis() -> Iterator[str]:
-    """Every sign of JIS X 0213; the second plane follows a single shift."""
-    for plane in (b"", b"\x8f"):
-        for row in range(0xA1, 0xFF):
-            for cell in range(0xA1, 0xFF):
-                code = plane + bytes((row, cell))
-                yield from code.decode("euc_jis_2004", errors="ignore")
+    """Every sign of JIS X 0213, as Shift_JIS writes it: Python's EUC knows those of 0212 too."""
+    for lead in (*range(0x81, 0xA0), *range(0xE0, 0xFD)):
+        for trail in range(0x40, 0xFD):
+            yield from bytes((lead, trail)).decode("shift_jis_2004", errors="ignore")
 
 
 OF_WINDOWS = "\uff5e\uff0d\u2225\uffe0\uffe1\uffe2\u2014\u2015"

@@ -28,7 +28,8 @@ class Profile:
     `manifest` is the `oneroster.version` it writes, `accepts` what it reads; `without` are declared
     columns that its files do not have; `spelling` renames extension columns; `words` widens
     vocabularies and `only` narrows them. `required` and `prohibited` come on top of the binding's
-    own mandatory marks, `checks` on top of those of the entities.
+    own mandatory marks, `checks` on top of those of the entities. In the columns of `nulls` the
+    word NULL is no value.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Profile:
     unused_files: frozenset[str] = frozenset()
     required: frozenset[Column] = frozenset()
     prohibited: frozenset[Column] = frozenset()
+    nulls: frozenset[Column] = frozenset()
     words: Mapping[Column, tuple[str, ...]] = field(default_factory=dict)
     only: Mapping[Column, tuple[str, ...]] = field(default_factory=dict)
     checks: tuple[AnyCheck, ...] = ()
@@ -96,7 +98,10 @@ JP_1_2_1 = Profile(
     unused_files=UNUSED_IN_JAPAN,
     required=japan.REQUIRED,
     prohibited=japan.PROHIBITED,
+    nulls=japan.NULLS,
     words=japan.WORDS,
+    only=japan.ONLY,
+    checks=japan.CHECKS,
 )
 PSE_6_00 = Profile(
     name="PSE-6.00",
@@ -107,7 +112,10 @@ PSE_6_00 = Profile(
     unused_files=UNUSED_IN_JAPAN,
     required=japan.REQUIRED,
     prohibited=japan.PROHIBITED,
+    nulls=japan.NULLS,
     words=japan.WORDS,
+    only=japan.ONLY,
+    checks=japan.CHECKS,
 )
 K12_1_0 = Profile(
     name="K12-1.0",
@@ -117,7 +125,10 @@ K12_1_0 = Profile(
     required_files=BASE_FILES,
     unused_files=UNUSED_IN_JAPAN,
     prohibited=japan.PROHIBITED,
+    nulls=japan.NULLS,
     words=japan.WORDS,
+    only=japan.ONLY,
+    checks=japan.CHECKS,
 )
 
 PROFILES: Mapping[str, Profile] = {

@@ -135,9 +135,13 @@ where tenant_id = %(tenant_id)s
         select first
         from (
             select first, row_number() over (partition by rule, severity order by first) as number
-            from finding_counts
-            where tenant_id = %(tenant_id)s
-                and run_id = %(run_id)s
+            from (
+                -- Schools of which no finding is kept share the first of the kind.
+                select distinct rule, severity, first
+                from finding_counts
+                where tenant_id = %(tenant_id)s
+                    and run_id = %(run_id)s
+            ) as counted
         ) as chosen
         where number <= %(examples)s
     ))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from pipeline.faults import Findings, cut, pointers
+from pipeline.faults import Findings, Sort, cut, pointers
 from pipeline.records.checks import CHECKS, JAPAN, KINDS, Check, Kind
 from pipeline.records.state import Row, State, Stored
 from schemas import rules
@@ -76,31 +76,39 @@ class Asking:
     def checks(self, *, error: bool) -> Iterator[Finding]:
         """The rules that are declared one by one."""
         for check in CHECKS:
-            if (check.rule.severity == "error") == error:
-                yield from self.check(check)
+            rule = check.under(self.profile.name)
+            if rule and (rule.severity == "error") == error and self._concerned(check):
+                yield from self.check(check, rule)
 
-    def check(self, check: Check) -> Iterator[Finding]:
+    def check(self, check: Check, rule: Rule) -> Iterator[Finding]:
         """What breaks a rule."""
-        if (check.japan and self.profile.name not in JAPAN) or not self._concerned(check):
-            return
         cause, joined = self._person(check)
-        names = ["line", "sourced_id", "value", cause, *(f"found.{name}" for name in check.facts)]
+        all_of_them = f"count(*) filter (where {cause} is null) over ()"
+        facts = (f"found.{name}" for name in check.facts)
+        names = ["line", "sourced_id", "value", cause, all_of_them, *facts]
         shape = (
             f"select {', '.join(names)} from found {joined}"  # noqa: S608 -- names of ours
             f" order by {cause} is not null, line, sourced_id limit {self.limit}"
         )
-        query = self.state.compose(check, shape)
-        for line, key, value, follows, *found in self.state.rows(query):
+        column = None if check.column is None else self._spelled(check.column)
+        sort = Sort(rule, f"{check.entity.file}.csv", column)
+        listed = together = 0
+        for line, key, value, follows, count, *found in self.state.rows(
+            self.state.compose(check, shape)
+        ):
+            listed, together = listed + (follows is None), int(count)
             yield Finding(
-                rule=check.rule,
-                file=f"{check.entity.file}.csv",
+                rule=rule,
+                file=sort.file,
                 line=line,
-                column=None if check.column is None else self._spelled(check.column),
+                column=sort.column,
                 sourced_id=key,
                 value=cut(value),
                 caused_by=follows,
                 facts=dict(zip(check.facts, found, strict=True)),
             )
+        if together > listed and rule.severity != "error":  # errors end the run anyway
+            self.findings.count(sort, {None: together - listed})
 
     def _concerned(self, check: Check) -> bool:
         """Whether anything changed that the rule speaks of, and all that it needs is known."""
@@ -206,6 +214,9 @@ class Asking:
                 " left join (select sourced_id, min(finding) as finding from {}"
                 " group by sourced_id) as f on f.sourced_id = {}"
             ).format(table("faulty", target), value)
+        if unread is None and (nameless := self.findings.keyless.get(target.file)):
+            # What is missing may well be the record of a row whose sourcedId cannot be read.
+            cause = SQL("coalesce({}, {})").format(cause, Literal(nameless))
         where = SQL(" where s.status = 'active' and {} is not null and ").format(value)
         found = SQL("select s.line, s.sourced_id, {} as value, {} as cause from {} {} {}")
         query = found.format(value, cause, source, where, self.state.missing(target, value))

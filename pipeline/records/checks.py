@@ -15,18 +15,22 @@ the keys it must be among; where there is nothing stored, all rows matter and it
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import LiteralString
 
 from schemas import rules
-from schemas.columns import AnyColumn, Column
-from schemas.roster import AnyEntity
+from schemas.columns import AnyColumn, Column, Ref
+from schemas.profiles import PROFILES
+from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Role, User
-from schemas.roster.teaching import Class, Course, Enrollment
+from schemas.roster.teaching import Class, Enrollment
 from schemas.rules import Rule
 
-JAPAN = frozenset({"JP-1.2.1", "PSE-6.00", "K12-1.0"})
+ALL = frozenset(PROFILES)
+UNSURE = frozenset({"K12-1.0"})
+"""Not known to require what the domestic standards require (Japan profile 5 and 11)."""
+JAPAN = frozenset({"JP-1.2.1", "PSE-6.00"}) | UNSURE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,7 @@ class Check:
     `near`: by relation, a column and the query for its keys. `parts`: queries with a name of their
     own. `whole`: columns of files that must be known completely, for the rule looks for what is
     not there; a faulty row of theirs that names `person` is what the finding follows from.
+    `profiles` are those that have the rule; to the `advised` ones it is a warning whatever it is.
     """
 
     rule: Rule
@@ -46,7 +51,14 @@ class Check:
     parts: Mapping[str, LiteralString] = field(default_factory=dict)
     whole: tuple[Column, ...] = ()
     facts: tuple[str, ...] = ()
-    japan: bool = False
+    profiles: frozenset[str] = ALL
+    advised: frozenset[str] = frozenset()
+
+    def under(self, profile: str) -> Rule | None:
+        """The rule, as grave as the profile takes it; None: it does not have it."""
+        if profile not in self.profiles:
+            return None
+        return replace(self.rule, severity="warning") if profile in self.advised else self.rule
 
     @property
     def text(self) -> str:
@@ -71,12 +83,17 @@ class Kind:
         return rules.records.KIND_BY_PROFILE if self.japan else rules.records.KIND
 
 
+TYPES: Mapping[str, AnyColumn] = {
+    each.entity: each for each in (Org.type, AcademicSession.type, Class.class_type)
+}
+
 KINDS: tuple[Kind, ...] = (
-    Kind(
-        Course, Course.school_year_sourced_id, AcademicSession, AcademicSession.type, "schoolYear"
+    *(
+        Kind(entity, column, BY_FILE[column.to], TYPES[BY_FILE[column.to].table], column.kind)
+        for entity in ROSTERING
+        for column in entity.columns
+        if isinstance(column, Ref) and column.kind
     ),
-    Kind(Class, Class.school_sourced_id, Org, Org.type, "school"),
-    Kind(Enrollment, Enrollment.school_sourced_id, Org, Org.type, "school"),
     Kind(User, User.primary_org_sourced_id, Org, Org.type, "school", japan=True),
     Kind(Org, Org.parent_sourced_id, Org, Org.type, "district", japan=True),
     Kind(User, User.home_class, Class, Class.class_type, "homeroom", japan=True),
@@ -116,7 +133,7 @@ def cycle(entity: AnyEntity, column: AnyColumn) -> Check:
     )
 
 
-def twice(rule: Rule, column: AnyColumn) -> Check:
+def twice(rule: Rule, column: AnyColumn, advised: frozenset[str] = frozenset()) -> Check:
     """A value that two users have; the later rows are named."""
     near = f"select {column.name} from staged_users where status = 'active'"  # noqa: S608
     return Check(
@@ -135,7 +152,8 @@ def twice(rule: Rule, column: AnyColumn) -> Check:
                 )
             ) as same where nth > 1 and line is not null
         """.replace("NAME", column.name),
-        japan=True,
+        profiles=JAPAN,
+        advised=advised,
     )
 
 
@@ -335,7 +353,8 @@ CHECKS: tuple[Check, ...] = (
                 where r.user_sourced_id = u.sourced_id and r.role = 'student'
             )
         """,
-        japan=True,
+        profiles=JAPAN,
+        advised=UNSURE,
     ),
     # Japan profile 5, roles: a person with secondary rows must also have a primary row.
     Check(
@@ -352,7 +371,8 @@ CHECKS: tuple[Check, ...] = (
             )
         """,
         whole=(Role.user_sourced_id,),
-        japan=True,
+        profiles=JAPAN,
+        advised=UNSURE,
     ),
     # Japan profile 5 and 7, roles: heads and administrators are teachers first.
     Check(
@@ -380,7 +400,7 @@ CHECKS: tuple[Check, ...] = (
         """,
         facts=("role",),
         whole=(Role.user_sourced_id,),
-        japan=True,
+        profiles=JAPAN,
     ),
     # Japan profile 5, orgs: a school's parent is its district where there is one.
     Check(
@@ -392,7 +412,7 @@ CHECKS: tuple[Check, ...] = (
             where s.status = 'active' and s.type = 'school' and s.parent_sourced_id is null
               and exists (select 1 from after_orgs as d where d.type = 'district')
         """,
-        japan=True,
+        profiles=JAPAN,
     ),
     # Japan profile 8: one academicSession of type schoolYear per fiscal year.
     Check(
@@ -407,10 +427,10 @@ CHECKS: tuple[Check, ...] = (
                   and coalesce(o.line, 0) < s.line
             )
         """,
-        japan=True,
+        profiles=JAPAN,
     ),
     # Japan profile 5 and 9: one identifier per person; conformance 4.2 (Q): one login name.
-    twice(rules.records.MASTER_IDENTIFIER_TWICE, User.user_master_identifier),
+    twice(rules.records.MASTER_IDENTIFIER_TWICE, User.user_master_identifier, UNSURE),
     twice(rules.records.USERNAME_TWICE, User.username),
     # Japan profile 8: users.homeClass repeats the home class, which is known by enrollments.
     Check(
@@ -438,7 +458,7 @@ CHECKS: tuple[Check, ...] = (
             where h.sourced_id not in (select user_sourced_id from enrolled)
         """,
         whole=(Enrollment.user_sourced_id,),
-        japan=True,
+        profiles=JAPAN,
     ),
     # Japan profile 7: pupils are enrolled in the homeroom class (must) and in lesson classes.
     Check(
@@ -471,7 +491,7 @@ CHECKS: tuple[Check, ...] = (
             )
         """,
         whole=(Enrollment.user_sourced_id,),
-        japan=True,
+        profiles=JAPAN,
     ),
 )
 """Every rule between records but keys and references, in load order of what they name."""

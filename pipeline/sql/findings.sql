@@ -37,14 +37,26 @@ from unnest(
 )
 
 -- count --
+-- Those that are kept, and those beyond that are like the kept one with their number.
 insert into finding_counts
     (tenant_id, run_id, rule, severity, file, school, findings, followers, first)
-select tenant_id, run_id, rule, severity, file, coalesce(school, ''),
-    count(*) filter (where caused_by is null), count(caused_by),
-    coalesce(min(seq) filter (where caused_by is null), min(seq))
-from findings
-where tenant_id = %(tenant_id)s and run_id = %(id)s
-group by tenant_id, run_id, rule, severity, file, coalesce(school, '')
+select %(tenant_id)s, %(id)s, rule, severity, file, school,
+    sum(findings), sum(followers),
+    coalesce(min(seq) filter (where findings > 0), min(seq))
+from (
+    select rule, severity, file, coalesce(school, '') as school, seq,
+        (caused_by is null)::integer as findings, (caused_by is not null)::integer as followers
+    from findings
+    where tenant_id = %(tenant_id)s and run_id = %(id)s
+    union all
+    select found.rule, found.severity, found.file, coalesce(beyond.school, ''), found.seq,
+        beyond.findings, 0
+    from unnest(%(seq)s::integer[], %(school)s::text[], %(findings)s::integer[])
+        as beyond (seq, school, findings)
+    join findings as found on found.tenant_id = %(tenant_id)s and found.run_id = %(id)s
+        and found.seq = beyond.seq
+) as counted
+group by rule, severity, file, school
 
 -- group --
 insert into finding_groups (tenant_id, run_id, rank, seq, cause, findings, followers)

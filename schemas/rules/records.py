@@ -121,7 +121,7 @@ ENROLLMENT_OUTSIDE = Rule(
 )
 STUDENT_GRADES = Rule(
     "record.student_without_grades",
-    "warning",
+    "error",
     "{column} is empty; the profile requires it for students.",
     "{column} が空です。プロファイルでは児童生徒に必須です。",
     "write the grade, such as P1 or J1.",
@@ -129,7 +129,7 @@ STUDENT_GRADES = Rule(
 )
 NO_PRIMARY_ROLE = Rule(
     "record.secondary_without_primary",
-    "warning",
+    "error",
     "The user {value} has a secondary role and no primary one.",
     "利用者 {value} には secondary の役割だけがあり、primary がありません。",
     "give every person one primary role.",
@@ -161,7 +161,7 @@ SCHOOL_YEAR_TWICE = Rule(
 )
 MASTER_IDENTIFIER_TWICE = Rule(
     "record.master_identifier_twice",
-    "warning",
+    "error",
     "Another user has the same userMasterIdentifier {value}.",
     "userMasterIdentifier {value} が別の利用者と重複しています。",
     "give every person an identifier of their own.",

@@ -93,8 +93,8 @@ FIELD_SIZE = Rule(
 TOO_MANY_FINDINGS = Rule(
     "csv.too_many_findings",
     "error",
-    "More than {limit} findings: the rest of the package was not checked.",
-    "検出が {limit} 件を超えたため、残りは検査していません。",
+    "More than {limit} errors: the rest of the package was not checked.",
+    "要修正が {limit} 件を超えたため、残りは検査していません。",
     "correct what is listed and send the package again.",
     "一覧の内容を直して、もう一度送ってください。",
 )

@@ -105,8 +105,8 @@ PAIRS = Rule(
 PAIRING = Rule(
     "value.pairing",
     "error",
-    "{column} is {value}: subjects and subjectCodes need equally many items.",
-    "{column} の値は {value} です。subjects と subjectCodes の項目の数が違います。",
+    "{column} has another number of items than its partner: subjects and subjectCodes go in pairs.",
+    "{column} の項目の数が違います。subjects と subjectCodes は同じ数だけ書きます。",
     "give every subject its code, in the same order, or leave both columns empty.",
     "教科名と教科コードを同じ数だけ同じ順に書くか、両方とも空にしてください。",
 )
@@ -144,7 +144,7 @@ OBJECTIVE = Rule(
 )
 PROFILE_REQUIRED = Rule(
     "value.required_by_profile",
-    "warning",
+    "error",
     "{column} is empty; the profile {profile} requires it.",
     "{column} が空です。プロファイル {profile} では必須です。",
     "give the value at the source.",
@@ -152,7 +152,7 @@ PROFILE_REQUIRED = Rule(
 )
 PROFILE_PROHIBITED = Rule(
     "value.prohibited_by_profile",
-    "warning",
+    "error",
     "{column} is {value}; the profile {profile} leaves it empty.",
     "{column} に値 {value} があります。プロファイル {profile} では空にします。",
     "leave the value empty.",

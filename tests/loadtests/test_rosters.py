@@ -511,7 +511,15 @@ def cells_line(name: str) -> bytes:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_really_in_the_package(name: str) -> None:
-    assert PROOFS[name](name)
+    assert PROOFS[name](name) if name in PROOFS else is_in_the_cell(name)
+
+
+def is_in_the_cell(name: str) -> bool:
+    at = FAULTS[name]
+    rows = csv.DictReader(io.StringIO(member(SMALL, at.file, name).decode(), newline=""))
+    cells = [{name.lower(): cell for name, cell in row.items()}[at.column.lower()] for row in rows]
+    here = cells[at.line - 2]
+    return here == at.becomes or (not at.becomes and here == cells[0])
 
 
 def test_entries_of_a_clean_package_do_not_overlap() -> None:

@@ -6,6 +6,7 @@ whatever is pushed to both must be the same in both, in every value, version and
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -28,12 +29,12 @@ from pipeline import claims, text
 from pipeline.archive import Source
 from pipeline.claims import Watch
 from pipeline.database import connect
-from pipeline.faults import Broken
+from pipeline.faults import EACH, Broken
 from pipeline.importing import Import
 from pipeline.limits import Limits
 from schemas.columns import AnyColumn, Choices, Day, Decimal, Flag, Pairs, Refs, Texts, Whole
 from schemas.events import Event, RunEnded, RunStarted
-from schemas.profiles import JP_1_2_1, MANIFEST_HEADER, SPELLINGS, Profile
+from schemas.profiles import JP_1_2_1, MANIFEST_HEADER, SPELLINGS, V1_2_1, Profile
 from schemas.roster import BINDING, BY_FILE, PARTS, ROSTERING, AnyEntity
 from schemas.rules import RULES, Finding
 from schemas.runs import Counts, Mode
@@ -42,7 +43,9 @@ Row: TypeAlias = Mapping[str, str]
 Values: TypeAlias = dict[str, Any]
 Outcome: TypeAlias = dict[str, dict[str, int]]
 STATE = ("status", "dateLastModified")
-OF_THE_PACKAGE = ("manifest.required_file", "manifest.unused_file")
+UNSAID = ("manifest.required_file", "manifest.unused_file", "value.uuid")
+"""Which files a package should bring is what test_bad_files looks at, which names records should
+have test_value_rules; those of the town are readable."""
 OURS = ("tenant_id", "digest", "line")  # columns that are not of the standard
 INSTANT = "2026-04-01T00:00:00.000Z"
 
@@ -128,6 +131,29 @@ class Package:
         stated = tuple({**row, **state} for row in rows)
         return replace(self.put(file, *stated), modes={**self.modes, file: "delta"})
 
+    def bare(self) -> "Package":
+        """The same without what is of Japan: under it, the binding alone counts."""
+        rows = {
+            file: tuple(
+                {name: cell for name, cell in row.items() if not name.startswith("metadata.")}
+                for row in rows
+            )
+            for file, rows in self.rows.items()
+        }
+        return replace(self, rows=rows, profile=V1_2_1)
+
+    def in_terms(self) -> "Package":
+        """The bare town with two terms in its year, which Japan does not have."""
+        terms = table(
+            "sourcedId title type startDate endDate parentSourcedId schoolYear",
+            "t1 前期 term 2026-04-01 2026-09-30 y2026 2026",
+            "t2 後期 term 2026-10-01 2027-03-31 y2026 2026",
+        )
+        taught = self.bare().change("classes", "c1", {"termSourcedIds": "t1,t2"})
+        return taught.change("classes", "c3", {"termSourcedIds": "t1"}).put(
+            "academicSessions", *terms
+        )
+
     def reversed(self) -> "Package":
         """The same rows in another order."""
         return replace(self, rows={file: rows[::-1] for file, rows in self.rows.items()})
@@ -144,6 +170,7 @@ def table(names: str, *lines: str) -> tuple[Row, ...]:
     )
 
 
+M = "00000000-0000-4000-8000-0000000000a"
 NOTHING = Package({})
 TOWN = Package(
     {
@@ -156,31 +183,30 @@ TOWN = Package(
         "academicSessions": table(
             "sourcedId title type startDate endDate parentSourcedId schoolYear",
             "y2026 2026年度 schoolYear 2026-04-01 2027-03-31 - 2026",
-            "t1 前期 term 2026-04-01 2026-09-30 y2026 2026",
-            "t2 後期 term 2026-10-01 2027-03-31 y2026 2026",
+            "y2027 2027年度 schoolYear 2027-04-01 2028-03-31 - 2027",
         ),
         "courses": table(
             "sourcedId schoolYearSourcedId title grades orgSourcedId subjects subjectCodes",
-            "hr y2026 ホームルーム P1,P2 north - -",
-            "ja y2026 国語 P1 board 国語,書写 P010,P011",
+            "hr y2026 2026年度ホームルーム P1,P2 north - -",
+            "ja y2026 2026年度国語 P1 board 国語,書写 P010,P020",
         ),
         "classes": table(
             "sourcedId title grades courseSourcedId classType schoolSourcedId termSourcedIds"
             " periods metadata.jp.specialNeeds",
-            "c1 1年1組 P1 hr homeroom north t1,t2 - false",
+            "c1 1年1組 P1 hr homeroom north y2026 - false",
             "c2 2年1組 P2 hr homeroom north y2026 - true",
-            "c3 国語 P1 ja scheduled south t1 1,3 -",
+            "c3 国語 P1 ja scheduled south y2026 1,3 -",
         ),
         "users": table(
             "sourcedId enabledUser username userIds givenName familyName agentSourcedIds grades"
             " userMasterIdentifier preferredGivenName preferredFamilyName primaryOrgSourcedId"
             " metadata.jp.kanaGivenName metadata.jp.kanaFamilyName metadata.jp.homeClass",
-            "taro true taro {Koumu:0001},{AD:taro} 太郎 山田 mother,father P1 m1 太郎 山田 north"
-            " タロウ ヤマダ c1",
-            "hana true hana {Koumu:0002} 花子 佐藤 - P2 m2 花子 佐藤 north ハナコ サトウ c2",
-            "mother true mother - 和子 山田 - - m3 和子 山田 - カズコ ヤマダ -",
-            "father false father - 一郎 山田 - - m4 一郎 山田 - イチロウ ヤマダ -",
-            "teacher true teacher - 次郎 鈴木 - - m5 次郎 鈴木 south ジロウ スズキ -",
+            f"taro true taro {{Koumu:0001}},{{AD:taro}} 太郎 山田 mother,father P1 {M}1 太郎 山田"
+            " north タロウ ヤマダ c1",
+            f"hana true hana {{Koumu:0002}} 花子 佐藤 - P2 {M}2 花子 佐藤 north ハナコ サトウ c2",
+            f"mother true mother - 和子 山田 - - {M}3 和子 山田 - カズコ ヤマダ -",
+            f"father true father - 一郎 山田 - - {M}4 一郎 山田 - イチロウ ヤマダ -",
+            f"teacher true teacher - 次郎 鈴木 - - {M}5 次郎 鈴木 south ジロウ スズキ -",
         ),
         "userProfiles": table(
             "sourcedId userSourcedId profileType vendorId applicationId credentialType username",
@@ -195,7 +221,7 @@ TOWN = Package(
             "r-mother mother primary guardian - - north -",
             "r-father father primary guardian - - north -",
             "r-teacher teacher primary teacher 2026-04-01 - south -",
-            "r-teacher2 teacher secondary ext:librarian - - north -",
+            "r-teacher2 teacher secondary siteAdministrator - - north -",
         ),
         "demographics": table(
             "sourcedId birthDate sex asian",
@@ -377,6 +403,7 @@ class Found:
     value: str | None
     facts: Mapping[str, Any]
     caused_by: int | None = None
+    seq: int = 0
 
     @property
     def place(self) -> tuple[str, int | None, str | None, str]:
@@ -445,10 +472,7 @@ class District:
         )
         done = Push(end, self.run(run_id), self.findings(run_id), events, modes)
         self._lawful(done, before)
-        # Which files a package should bring is what test_bad_files looks at.
-        return replace(
-            done, findings=[found for found in done.findings if found.rule not in OF_THE_PACKAGE]
-        )
+        return replace(done, findings=[each for each in done.findings if each.rule not in UNSAID])
 
     def _lawful(self, done: Push, before: dict[str, tuple[int, str]]) -> None:
         """What holds for every push, good or bad."""
@@ -456,8 +480,14 @@ class District:
         assert isinstance(done.events[0], RunStarted)
         assert (run["state"], run["counts"]) == (end.state, end.counts)
         severities = [found.severity for found in done.findings if found.caused_by is None]
-        counted = {severity: severities.count(severity) for severity in {*severities}}
+        counted: Counter[str] = Counter()
+        for row in self.rows("finding_counts"):
+            if row["run_id"] == run["id"] and row["findings"]:
+                counted[row["severity"]] += row["findings"]
         assert run["findings"] == end.findings == counted
+        listed = Counter(severities)
+        assert listed <= counted
+        assert listed == counted or max(listed.values()) >= EACH
         for found in done.findings:
             assert found.severity == RULES[found.rule].severity
             assert not gaps(found), found

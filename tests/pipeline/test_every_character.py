@@ -4,6 +4,7 @@ The characters come from Python's codecs: every sequence of bytes of Shift_JIS-2
 JIS X 0213, and of CP932 with its extensions by NEC and IBM. Signs made at home (gaiji) are none.
 """
 
+import json
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, product
@@ -14,9 +15,11 @@ import pytest
 from api.faces import face
 from pipeline import repairs, text
 from pipeline.archive import Source
+from schemas import japan
 from schemas.profiles import V1_2_1
 from schemas.roster.orgs import Org
-from tests.pipeline.conftest import District, Package
+from schemas.roster.people import User
+from tests.pipeline.conftest import TOWN, District, Package
 
 ALL = range(0x100)
 
@@ -97,3 +100,81 @@ def test_a_name_in_cp932_is_the_same_name(source: Callable[..., Source]) -> None
     )
     assert faults == []
     assert rows["a"].to_list() == [*CP932.values()]
+
+
+# As people's names, under the Japan profile ------------------------------------------------------
+
+HALF_WIDTH = {*map(chr, range(0xFF66, 0xFFA0))}
+TOGETHER = 7  # characters in one name
+
+
+def called(characters: Iterable[str]) -> Package:
+    """The town, and people whose names hold all of the characters, several each."""
+    told = [*characters]
+    names = ["".join(told[at : at + TOGETHER]) for at in range(0, len(told), TOGETHER)]
+    taro, role = TOWN.row("users", "taro"), TOWN.row("roles", "r-taro")
+    here = {"metadata.jp.homeClass": "", "agentSourcedIds": "", "userIds": ""}
+    users = (
+        {
+            **taro,
+            **here,
+            "sourcedId": f"00000000-0000-4000-8000-{number:012}",
+            "userMasterIdentifier": f"00000000-0000-4000-9000-{number:012}",
+            "username": f"user{number}",
+            **dict.fromkeys(NAMES, f"山{name}田"),
+        }
+        for number, name in enumerate(names)
+    )
+    roles = (
+        {
+            **role,
+            "sourcedId": f"00000000-0000-4000-a000-{number:012}",
+            "userSourcedId": f"00000000-0000-4000-8000-{number:012}",
+            "userProfileSourcedId": "",
+        }
+        for number in range(len(names))
+    )
+    return TOWN.put("users", *users).put("roles", *roles)
+
+
+NAMES = ("givenName", "familyName", "preferredGivenName", "preferredFamilyName")
+STORED = ("given_name", "family_name", "preferred_given_name", "preferred_family_name")
+
+
+def agrees(district: District, package: Package) -> None:
+    """Every name is in the database, and in JSON, byte by byte as it was sent."""
+    found = district.records("users")
+    for row in package.rows["users"]:
+        for sent, stored in zip(NAMES, STORED, strict=True):
+            name = found[row["sourcedId"]][stored]
+            assert name.encode() == row[sent].encode()
+            assert orjson.loads(orjson.dumps(face(User.given_name, "")(name))) == row[sent]
+
+
+def test_names_of_all_characters_of_the_standard_are_without_finding(district: District) -> None:
+    package = called(JIS_X_0213)
+    done = district.push(package)
+    assert (done.state, done.findings) == ("applied", [])
+    agrees(district, package)
+
+
+def test_names_in_a_file_in_cp932_are_the_same_where_the_policy_allows_it(
+    district: District,
+) -> None:
+    policy = {"reading": {"lenient": True, "repairs": ["cp932"]}}
+    district.hub.admin.execute(
+        "update districts set policy = %s where tenant_id = %s",
+        [json.dumps(policy), district.tenant_id],
+    )
+    full = {name for name in CP932.values() if name not in HALF_WIDTH}
+    package = called(sorted(full))
+    done = district.push(package.zip(users=package.text("users").encode("cp932")))
+    assert done.state == "applied"
+    assert done.rules == {"repair.cp932", "value.characters"}  # 髙 and others are not of JIS X 0213
+    strange = {found.value or "" for found in done.findings if found.rule == "value.characters"}
+    known = {*JIS_X_0213, *map(chr, range(0x80)), *japan.OF_WINDOWS, *"｡｢｣､･"}
+    for row in package.rows["users"]:
+        assert (row["givenName"] in strange) == (not known.issuperset(row["givenName"]))
+    agrees(district, package)
+    half = called(sorted(HALF_WIDTH))
+    assert district.push(half).rules == {"value.half_width_kana"}

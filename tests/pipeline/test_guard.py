@@ -214,8 +214,8 @@ class TestDays:
         [
             (date(2026, 3, 31), "held"),
             (date(2026, 4, 1), "applied"),
-            (date(2027, 3, 31), "applied"),
-            (date(2027, 4, 1), "held"),
+            (date(2028, 3, 31), "applied"),
+            (date(2028, 4, 1), "held"),
         ],
     )
     def test_a_day_outside_of_every_school_year_is_held(

@@ -105,15 +105,15 @@ class TestCleanPackages:
             "name": "𠮷野か\u3099葛\U000e0100①髙﨑ソ表〜",
             "identifier": "0012",
             "metadata.colour": '表"\\ \u2028,',
-            "metadata.jp.unknown": "0",
+            "metadata.own.unknown": "0",
         }
-        package = town.change("orgs", "north", odd)
+        package = town.bare().change("orgs", "north", odd)
         package = package.change("users", "taro", {"grades": 'P"1, P\\2 ,{x},NULL', "sms": " "})
         assert district.push(package).findings == []
         book.push(package)
         district.agrees(book)
         record = district.records("orgs")["north"]
-        assert record["metadata"] == {"colour": '表"\\ \u2028,', "jp.unknown": "0"}
+        assert record["metadata"] == {"colour": '表"\\ \u2028,', "own.unknown": "0"}
         assert district.records("orgs")["south"]["metadata"] is None
         assert district.records("users")["taro"]["grades"] == ['P"1', "P\\2", "{x}", "NULL"]
 
@@ -344,6 +344,9 @@ class TestWhatARunSays:
         assert district.push(town).counts == book.push(town)
 
 
+SCHOOL_OF = {"c2": "north", "c3": "south"}
+
+
 class TestFindings:
     @pytest.mark.parametrize("limit", [1, 5, 100])
     def test_reading_stops_when_there_are_too_many(
@@ -361,9 +364,7 @@ class TestFindings:
         else:
             assert len(done.findings) == 50
 
-    def test_warnings_beyond_the_limit_reject_too(
-        self, district: "District", town: "Package"
-    ) -> None:
+    def test_warnings_are_not_limited(self, district: "District", town: "Package") -> None:
         strangers = [
             {
                 **town.row("users", "father"),
@@ -375,9 +376,35 @@ class TestFindings:
         ]
         poor = town.put("users", *strangers)
         district.push(town)
-        assert district.push(poor, limits=Limits(findings_max=3)).state == "rejected"
-        done = district.push(poor)
+        done = district.push(poor, limits=Limits(findings_max=3))
         assert (done.state, len(done.findings)) == ("applied", 4)
+
+    def test_of_very_many_warnings_some_are_kept_and_all_are_counted(
+        self, district: "District", town: "Package"
+    ) -> None:
+        """Also by school and by group; and the lines are read, and counted, again."""
+        more = [
+            {**town.row("enrollments", "e3"), "sourcedId": f"more-{n}", "classSourcedId": school}
+            for n in range(1500)
+            for school in (("c2", "c3")[n % 3 == 0],)
+        ]
+        many = town.put(
+            "enrollments",
+            *({**row, "schoolSourcedId": SCHOOL_OF[row["classSourcedId"]]} for row in more),
+        )
+        for push in (many, many.reversed()):
+            done = district.push(push, limits=Limits(findings_max=3, piece=4096))
+            assert done.state == "applied"
+            own = {"run_id": done.run["id"], "rule": "value.uuid", "file": "enrollments.csv"}
+            counts = [row for row in district.rows("finding_counts") if own.items() <= row.items()]
+            assert {row["school"]: row["findings"] for row in counts} == {
+                "north": 1000 + 3,
+                "south": 500 + 1,
+            }
+            kept = [row for row in district.rows("findings") if own.items() <= row.items()]
+            assert len(kept) == 1000
+            groups = district.rows("finding_groups")
+            assert 1504 in {row["findings"] for row in groups if row["run_id"] == own["run_id"]}
 
     def test_all_faults_of_all_files_are_named_in_one_attempt(
         self, district: "District", town: "Package"
@@ -506,7 +533,7 @@ class TestSingleFiles:
         district.push(town)
         guarded = town.change("enrollments", "e2", {"role": "guardian"})
         done = district.push(guarded, entity="enrollments", mode="upsert")
-        assert (done.state, done.findings) == ("applied", [])
+        assert (done.state, done.rules) == ("applied", {"value.unusual"})
 
     def test_a_japanese_package_without_users_is_recognised(
         self, district: "District", town: "Package"
@@ -514,7 +541,7 @@ class TestSingleFiles:
         district.push(town)
         guarded = town.change("enrollments", "e2", {"role": "guardian"}).only("enrollments")
         done = district.push(guarded)
-        assert (done.state, done.findings) == ("applied", [])
+        assert (done.state, done.rules) == ("applied", {"value.unusual"})
 
     @pytest.mark.parametrize("mode", ["bulk", "delta", "upsert"])
     def test_a_single_file_without_rows_changes_nothing(

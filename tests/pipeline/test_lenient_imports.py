@@ -95,3 +95,21 @@ def test_the_chosen_profile_is_the_one_that_the_run_remembers(
     done = district.push(town)
     assert (done.state, done.run["profile"]) == ("applied", "1.2")
     assert done.rules == {"header.lacks_of_profile"}
+
+
+def test_null_at_the_top_is_no_value_in_japan_whatever_the_policy(
+    district: District, other: District, town: Package
+) -> None:
+    top = town.change("orgs", "board", {"parentSourcedId": "NULL"})
+    for year in ("y2026", "y2027"):
+        top = top.change("academicSessions", year, {"parentSourcedId": "NULL"})
+    done = district.push(top)
+    assert (done.state, told(done)) == (
+        "applied",
+        {("orgs.csv", "null_text"): 1, ("academicSessions.csv", "null_text"): 2},
+    )
+    assert other.push(town).state == "applied"
+    assert district.roster() == other.roster()
+    elsewhere = other.push(town.change("users", "taro", {"primaryOrgSourcedId": "NULL"}))
+    assert elsewhere.rules >= {"reference.missing"}
+    assert other.push(top.bare()).rules == {"reference.missing"}

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
+def town(town: "Package") -> "Package":
+    """The town without what is remarkable: lines of which something was said are not known."""
+    return town.bare()
+
+
+@pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many lines are parsed, piece by piece."""
     parsed: list[int] = []
@@ -41,6 +47,15 @@ class TestUnchanged:
         done = district.push(town.reversed())
         assert (done.state, sum(read)) == ("applied", 0)
         assert all(counts["unchanged"] == counts["rows"] for counts in done.counts.values())
+
+    def test_what_was_said_of_a_line_is_said_again(
+        self, district: "District", town: "Package", read: list[int]
+    ) -> None:
+        odd = town.change("users", "hana", {"primaryOrgSourcedId": "south"})
+        assert district.push(odd).rules == {"record.primary_org_without_role"}
+        read.clear()
+        district.push(odd)
+        assert sum(read) == 1
 
     def test_only_what_differs_is_parsed(
         self, district: "District", town: "Package", book: "Book", read: list[int]

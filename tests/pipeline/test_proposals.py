@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 REVIEW = {"apply": "review", "guard": {"on": False}}
 WEST = {"sourcedId": "west", "name": "西小学校", "type": "school", "parentSourcedId": "board"}
 
+OTHER = "00000000-0000-4000-8000-0000000000a9"
+
 
 def decide(district: "District", policy: object) -> None:
     district.hub.admin.execute(
@@ -230,7 +232,7 @@ class TestReview:
         assert (end.state, end.version) == ("applied", 1)
 
     def test_findings_stay_with_the_run(self, careful: "District", town: "Package") -> None:
-        jiro = {"sourcedId": "jiro", "username": "jiro", "userMasterIdentifier": "m9"}
+        jiro = {"sourcedId": "jiro", "username": "jiro", "userMasterIdentifier": OTHER}
         package = town.put("users", {**town.row("users", "teacher"), **jiro})
         run_id = shown(careful, package)
         before = careful.findings(run_id)

@@ -23,6 +23,11 @@ each_reference = pytest.mark.parametrize(
 )
 
 
+def lawful(town: "Package", column: Key | Ref | Refs) -> "Package":
+    """A town whose rules let the column point anywhere: Japan closes some, and has others."""
+    return town if column.extension else town.in_terms()
+
+
 def pointing(town: "Package", reference: Reference, to: str = "nobody") -> tuple["Package", str]:
     """The town with the first row of a file pointing at somebody else too; and the row's key."""
     entity, column = reference
@@ -52,7 +57,7 @@ class TestMissing:
         self, district: "District", town: "Package", reference: Reference
     ) -> None:
         entity, column = reference
-        package, key = pointing(town, reference)
+        package, key = pointing(lawful(town, column), reference)
         done = district.push(package)
         assert done.state == "rejected"
         place = (f"{entity.file}.csv", 2, column.csv, key, "nobody")
@@ -63,8 +68,10 @@ class TestMissing:
         self, loaded: "District", town: "Package", nothing: "Package"
     ) -> None:
         """All at once, for each is looked up on its own."""
-        bulk, delta, expected = town, nothing, []
+        bulk, delta, expected = town.bare(), nothing.bare(), []
         for entity, column in REFERENCES:
+            if column.extension:
+                continue
             bulk, key = pointing(bulk, (entity, column))
             expected.append((f"{entity.file}.csv", 2, column.csv, key, "nobody"))
         for entity in ROSTERING:
@@ -182,10 +189,12 @@ class TestVanished:
 
     @each_reference
     def test_a_stored_row_is_named(
-        self, loaded: "District", town: "Package", nothing: "Package", reference: Reference
+        self, district: "District", town: "Package", nothing: "Package", reference: Reference
     ) -> None:
         """Delete each record that the column points at, and leave whoever points."""
         entity, column = reference
+        town = lawful(town, column)
+        district.push(town)
         wanted = {
             (row["sourcedId"], key)
             for row in town.rows[entity.file]
@@ -196,7 +205,8 @@ class TestVanished:
         targets = {key for _, key in wanted} - pointing
         assert targets, "the town has none of these"
         rows = (town.row(column.to, key) for key in targets)
-        done = loaded.push(nothing.delta(column.to, *rows, status="tobedeleted"))
+        nothing = nothing if column.extension else nothing.bare()
+        done = district.push(nothing.delta(column.to, *rows, status="tobedeleted"))
         named = {
             (line, key, value)
             for file, line, name, key, value in seen(done, "reference.vanished")
@@ -302,8 +312,7 @@ class TestDuplicates:
     def test_the_same_identifier_in_two_files_is_none(
         self, loaded: "District", district: "District", town: "Package"
     ) -> None:
-        rename = town.change("academicSessions", "t2", {"sourcedId": "north"})
-        done = district.push(rename.change("classes", "c1", {"termSourcedIds": "t1"}))
+        done = district.push(town.change("academicSessions", "y2027", {"sourcedId": "north"}))
         assert (done.state, done.findings) == ("applied", [])
         assert loaded.versions() == [1]
 

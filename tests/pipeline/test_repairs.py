@@ -224,9 +224,10 @@ def test_a_repair_that_the_policy_does_not_name_is_not_made(repair: Repair) -> N
 
 def test_strict_reading_has_no_mender() -> None:
     shape = header.layout(Org, V1_2_1.header(Org))
-    assert mender(Org, shape, "bulk", Reading(repairs=frozenset(ALL))) is None
-    assert mender(Org, shape, "bulk", Reading(lenient=True, repairs=frozenset({"cp932"}))) is None
-    assert mender(Org, shape, "bulk", EVERYTHING) is not None
+    assert mender(Org, shape, "bulk", Reading(repairs=frozenset(ALL)), V1_2_1) is None
+    only_cp932 = Reading(lenient=True, repairs=frozenset({"cp932"}))
+    assert mender(Org, shape, "bulk", only_cp932, V1_2_1) is None
+    assert mender(Org, shape, "bulk", EVERYTHING, V1_2_1) is not None
 
 
 def test_every_repair_of_the_policy_is_made_somewhere_and_has_its_rule() -> None:

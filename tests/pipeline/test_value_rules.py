@@ -17,10 +17,6 @@ from schemas.roster.people import Demographics, Role, User, UserProfile
 from schemas.roster.teaching import Class, Course, Enrollment
 from schemas.runs import Mode
 
-pytestmark = pytest.mark.skip(
-    reason="the checks of the Japan profiles are written and not switched on yet (ARCHITECTURE.md)"
-)
-
 Cells = dict[Column, str | None]
 UUID = "5de41ce2-ca22-4b65-866a-e46ae037737e"
 OTHER = "6f086a4d-9c20-4b2e-a39f-5dcccb0b955a"

@@ -72,7 +72,8 @@ class TestMutations:
         push(town)
         more = {"middleName": "M", "sms": "1", "pronouns": "she", "metadata.jp.homeClass": "c2"}
         changed = town.change("users", "mother", more).change("users", "father", {"email": "a@b"})
-        changed = changed.change("users", "taro", {"grades": "", "userIds": "", "sms": ""})
+        changed = changed.change("users", "taro", {"userIds": "", "sms": ""})
+        changed = changed.change("classes", "c1", {"grades": ""})
         changed = changed.change("orgs", "board", {"identifier": "", "metadata.x": "new"})
         changed = changed.change("enrollments", "e1", {"metadata.jp.PublicFlg": ""})
         push(changed)

@@ -25,9 +25,6 @@ from schemas.roster.teaching import Class, Enrollment
 
 JAPAN = (JP_1_2_1, PSE_6_00, K12_1_0)
 every_profile = pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda p: p.name)
-not_yet = pytest.mark.skip(
-    reason="the checks of the Japan profiles are written and not switched on yet (ARCHITECTURE.md)"
-)
 every_japanese = pytest.mark.parametrize("profile", JAPAN, ids=lambda p: p.name)
 
 # The model leaves specialNeeds out of PSE-6.00, the tables of japan-profile.md (2 and 6) have it.
@@ -82,7 +79,6 @@ def test_japan_requires_what_the_model_calls_required_always(
     assert required >= {entry for entry in always if entry[0] == "users"}
 
 
-@not_yet
 @every_japanese
 def test_japan_leaves_empty_what_the_model_prohibits_or_fixes_as_blank(
     profile: Profile, csv_model: dict[str, Any]
@@ -97,7 +93,6 @@ def test_japan_leaves_empty_what_the_model_prohibits_or_fixes_as_blank(
     assert {(BY_TABLE[c.entity].file, c.csv) for c in profile.prohibited} == empty
 
 
-@not_yet
 @every_japanese
 def test_japan_fixes_what_the_model_calls_fixed(
     profile: Profile, csv_model: dict[str, Any]
