@@ -7,7 +7,7 @@ sourcedId, and files that cannot be read. So it can be told later which findings
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import polars as pl
@@ -41,7 +41,8 @@ class Findings:
     Findings are numbered from 1. `followers` counts what follows from each number, kept or not;
     `lines` and `keys` are the rows with an error, by file, each with the number of the first;
     `keyless` the files with errors in rows whose sourcedId nobody can tell; `unreadable` the files
-    that were not read to the end; `rows` what is known of rows with an error.
+    that were not read to the end; `rows` what is known of rows with an error. `origins` tells, of
+    the findings of a mapped file, what the district itself calls the column.
     """
 
     def __init__(self, limit: int) -> None:
@@ -54,6 +55,7 @@ class Findings:
         self.keyless: set[str] = set()
         self.unreadable: dict[str, int] = {}
         self.rows: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
+        self.origins: dict[str, Callable[[Finding], Finding]] = {}
         self._places: dict[tuple[str, str, str], int] = {}
         self._lock = threading.Lock()  # the reader is ahead of who checks
 
@@ -64,6 +66,8 @@ class Findings:
 
     def take(self, finding: Finding) -> int:
         """Keep a finding; answer its number. Raises TooMany past the limit."""
+        if origin := self.origins.get(finding.file):
+            finding = origin(finding)
         with self._lock:
             if finding.caused_by is not None:
                 return self._follow(finding, finding.caused_by)

@@ -29,7 +29,7 @@ SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 def offline(data: bytes, folder: Path) -> Checked:
     path = folder / "package.zip"
     path.write_bytes(data)
-    return checking.check(path, folder, Reading(), Limits(), lambda _: None)
+    return checking.check(path, folder, Limits(), lambda _: None, reading=Reading(), mappings={})
 
 
 def causes(found: Checked) -> list[tuple[str, int | None, str]]:

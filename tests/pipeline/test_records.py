@@ -26,7 +26,7 @@ def offline(package: "Package | bytes", folder: Path) -> Checked:
     """What `rosterhub check` finds."""
     path = folder / "package.zip"
     path.write_bytes(package if isinstance(package, bytes) else package.zip())
-    return checking.check(path, folder, Reading(), Limits(), lambda _: None)
+    return checking.check(path, folder, Limits(), lambda _: None, reading=Reading(), mappings={})
 
 
 def between(found: list[Finding]) -> list[Place]:
