@@ -30,11 +30,11 @@ BETWEEN = " / "
 
 COLUMNS: Mapping[Language, tuple[str, ...]] = {
     "ja": (
-        *("番号", "重さ", "ファイル", "行番号", "項目", "値", "内容", "直し方"),
+        *("番号", "重さ", "ファイル", "行番号", "項目", "元の項目", "値", "内容", "直し方"),
         *("sourcedId", "学校", "規則", "原因の番号", "元の行"),
     ),
     "en": (
-        *("number", "severity", "file", "line", "column", "value", "reason", "remedy"),
+        *("number", "severity", "file", "line", "column", "source", "value", "reason", "remedy"),
         *("sourcedId", "school", "rule", "caused by", "row"),
     ),
 }
@@ -154,6 +154,7 @@ def cells(told: Told, language: Language) -> Sequence[object]:
         row["file"],
         row["line"],
         row["column"],
+        told.source,
         told.value,
         told.reason(language),
         told.remedy(language),
@@ -166,11 +167,11 @@ def cells(told: Told, language: Language) -> Sequence[object]:
 
 
 def corrected(row: Sequence[Told], language: Language) -> Sequence[object]:
-    """What is wrong with a row, in front of the row itself."""
+    """What is wrong with a row, in front of the row itself; both in the columns of the file."""
     kept = next((told.line_as_it_came for told in row if told.row["row"]), None)
     return (
         line_of(row[0]),
-        once(told.row["column"] for told in row),
+        once(told.source or told.row["column"] for told in row),
         once(told.reason(language) for told in row),
         once(told.remedy(language) for told in row),
         *parsed(kept or ""),

@@ -47,6 +47,12 @@ class Told:
         return shape_of_row(text, self.row["sourced_id"]) if text and self.masked else text
 
     @property
+    def source(self) -> str | None:
+        """The columns of the district's own file that the column is made of, if it is mapped."""
+        source = self.row["facts"].get("source")
+        return None if source is None else str(source)
+
+    @property
     def rule(self) -> Rule:
         """The rule; one that is gone by now speaks by its id."""
         name = self.row["rule"]
@@ -94,6 +100,7 @@ class Told:
             "file": row["file"],
             "line": row["line"],
             "column": row["column"],
+            "source": self.source,
             "sourcedId": row["sourced_id"],
             "rule": row["rule"],
             "severity": row["severity"],

@@ -302,11 +302,17 @@ def default(entity: AnyEntity) -> FileMapping:
 
 
 async def whole(connection: Connection, key: Json, row: Row | None) -> Json:
-    """A version with its mapping; one without gets the default."""
+    """A version with its mapping and the tables that names: all that reading a file needs.
+
+    A version without a mapping gets the default. A table that is gone by now, which only an older
+    version can name, is left out.
+    """
     entity = BY_FILE[key["entity"]]
     tables = await all_tables(connection, key["tenant_id"])
     said = row["mapping"] if row else None
-    return brief(entity, row, tables) | {"mapping": said or plain(default(entity))}
+    mapping = FileMapping.model_validate(said) if said else default(entity)
+    named = {name: tables[name] for name in sorted(mapping.tables) if name in tables}
+    return brief(entity, row, tables) | {"mapping": plain(mapping), "tables": named}
 
 
 def brief(entity: AnyEntity, row: Row | None, tables: Tables) -> Json:

@@ -58,6 +58,7 @@ def as_json(row: Row) -> Json:
         "entity": row["entity"],
         "mode": row["mode"],
         "profile": row["profile"],
+        "mappings": row["mappings"],
         "attempts": row["attempts"],
         "created_at": row["created_at"],
         "started_at": row["started_at"],

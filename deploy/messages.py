@@ -200,6 +200,21 @@ NOT_JSON = Problem(
     Text("{file} does not hold one JSON object.", "{file} は JSON オブジェクトではありません。"),
     "rosterhub mappings show users --json",
 )
+BAD_MAPPING = Problem(
+    "bad_mapping",
+    USAGE,
+    Text(
+        "{file} is not a mapping that can be used: {fields}.",
+        "{file} は使える対応付けではありません: {fields}。",
+    ),
+    "rosterhub mappings show users --json",
+)
+BAD_POLICY = Problem(
+    "bad_policy",
+    USAGE,
+    Text("{file} is not a policy: {fields}.", "{file} は方針ではありません: {fields}。"),
+    "rosterhub policy show --json",
+)
 PREVIEW_LATE = Problem(
     "preview_late",
     FAILED,
@@ -354,6 +369,10 @@ CHECK_OPEN = Text(
 )
 CHECK_SIZE = Text("Profile {profile}, {rows} rows.", "プロファイル {profile}、{rows} 行。")
 MORE_FINDINGS = Text("… and {more} more", "… ほか {more} 件")
+MAPPED_FILES = Text(
+    "Read with the district's mapping: {list}.", "地区の対応付けで読み込みました: {list}。"
+)
+MAPPED_FILE = Text("{file} (version {version})", "{file}(版 {version})")
 VERSION_PUBLISHED = Text("Applied as version {version}.", "版 {version} として反映しました。")
 COUNTS: Mapping[str, Text] = {
     "created": Text("created", "追加"),

@@ -1,26 +1,27 @@
-"""Check a package without a hub: the same reading and the same rules, no database and no account.
+"""Check a package without a hub: the same reading, mappings and rules, no database, no account.
 
 What a package says about itself is checked completely. What only the stored roster could answer is
 left open: into files that the package does not bring in bulk, references are not looked up.
 """
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 from pipeline.archive import MANIFEST
 from pipeline.claims import Claim, Watch
 from pipeline.faults import Findings, TooMany
-from pipeline.found import Group, Rows, grouped
+from pipeline.found import Group, grouped
 from pipeline.limits import Limits
+from pipeline.mapping import Mappings, Used
 from pipeline.opening import Package, open_upload
 from pipeline.reading import Reader
 from pipeline.records.asking import Asking
 from pipeline.records.state import Loose
 from schemas.policy import Reading
-from schemas.profiles import MANIFEST_HEADER, MANIFEST_VERSION, PROFILES, V1_2_1, Profile
+from schemas.profiles import MANIFEST_HEADER, MANIFEST_VERSION, V1_2_1, Profile
 from schemas.roster import BINDING, BY_FILE
 from schemas.rules import Finding
 from schemas.runs import Mode
@@ -35,6 +36,7 @@ class Checked:
     """What was found. `unknown` are files into which references could not be looked up."""
 
     profile: str
+    mappings: Mapping[str, Used]
     rows: Mapping[str, int]
     findings: Sequence[Finding]
     groups: Sequence[Group]
@@ -42,37 +44,34 @@ class Checked:
     unknown: Sequence[str]
 
 
-def check(path: Path, folder: Path, reading: Reading, limits: Limits, told: Told) -> Checked:
+def check(
+    path: Path, folder: Path, limits: Limits, told: Told, *, reading: Reading, mappings: Mappings
+) -> Checked:
     """Check a zip. `folder` is for what does not fit in memory; `told` hears how far it is."""
-    findings, watch = Findings(limits.findings_max), Watch()
-    reader = Reader(Package(), watch, findings, limits)
+    findings = Findings(limits.findings_max)
+    reader = Reader(Package(), Watch(), findings, limits, reading=reading)
     unknown: list[str] = []
     try:
-        reader.package = opened(path, reading, limits, findings)
+        claim = Claim(0, uuid4(), attempt=1, fence=1)
+        reader.package = open_upload(
+            path, claim, limits, findings, reading=reading, mappings=mappings
+        )
+        findings.opened(reader.package.modes)
         if reader.package.files:
             unknown = read(reader, folder, told)
     except TooMany:
         pass  # the last finding says so
-    rows = Rows()
-    rows.complete(findings, reader.package.files)
+    reader.kept.complete(findings, reader.package.files)
     groups, _ = grouped(findings)
     return Checked(
         profile=reader.package.profile.name,
+        mappings=reader.package.mappings,
         rows=dict(reader.rows),
         findings=findings.all,
         groups=groups,
         counts=dict(findings.counts),
         unknown=unknown,
     )
-
-
-def opened(path: Path, reading: Reading, limits: Limits, findings: Findings) -> Package:
-    """The package, under the profile that was asked for."""
-    package = open_upload(path, Claim(0, uuid4(), attempt=1, fence=1), limits, findings)
-    if reading.profile != "auto":
-        package = replace(package, profile=PROFILES[reading.profile])
-    findings.opened(package.modes)
-    return package
 
 
 def read(reader: Reader, folder: Path, told: Told) -> list[str]:
@@ -102,17 +101,19 @@ def read(reader: Reader, folder: Path, told: Told) -> list[str]:
     return sorted(needed - bulk - {*findings.unreadable})
 
 
-def bundle(files: Sequence[Path], out: Path, mode: Mode, profile: Profile = V1_2_1) -> None:
-    """Loose CSV files as a package; without a manifest, one that says `mode` for each of them."""
-    names = {path.name for path in files}
+def bundle(files: Mapping[str, Path], out: Path, mode: Mode, profile: Profile = V1_2_1) -> None:
+    """Loose CSV files, by their names in it, as a package.
+
+    Without a manifest, it gets one that says `mode` for each of them.
+    """
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for path in files:
-            archive.write(path, path.name)
-        if MANIFEST not in names:
-            archive.writestr(MANIFEST, manifest(names, mode, profile))
+        for name, path in files.items():
+            archive.write(path, name)
+        if MANIFEST not in files:
+            archive.writestr(MANIFEST, manifest(files, mode, profile))
 
 
-def manifest(names: set[str], mode: Mode, profile: Profile) -> str:
+def manifest(names: Container[str], mode: Mode, profile: Profile) -> str:
     """The manifest of these files."""
     values = {
         "manifest.version": MANIFEST_VERSION,

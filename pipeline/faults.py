@@ -10,7 +10,7 @@ sourcedId, and files that cannot be read. So it can be told later which findings
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -58,7 +58,8 @@ class Findings:
     Findings are numbered from 1. `followers` counts what follows from each number, kept or not;
     `lines` and `keys` are the rows with an error, by file, each with the number of the first;
     `keyless` the files with errors in rows whose sourcedId nobody can tell, with the first of them;
-    `unreadable` the files that were not read to the end; `rows` what is known of rows with errors.
+    `unreadable` the files that were not read to the end; `rows` what is known of rows with errors;
+    `origins` tells, of the findings of a mapped file, what the district itself calls the column.
     """
 
     def __init__(self, limit: int, each: int = EACH) -> None:
@@ -76,6 +77,7 @@ class Findings:
         self.rows: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
         self._kept: Counter[Sort] = Counter()
         self._followed = 0
+        self.origins: dict[str, Callable[[Finding], Finding]] = {}
         self._places: dict[tuple[str, str, str], int] = {}
         self._lock = threading.Lock()  # the reader is ahead of who checks
 
@@ -86,6 +88,8 @@ class Findings:
 
     def take(self, finding: Finding) -> int:
         """Keep a finding, or count it; answer its number. Raises TooMany past the limit."""
+        if origin := self.origins.get(finding.file):
+            finding = origin(finding)
         with self._lock:
             if finding.caused_by is not None:
                 return self._follow(finding, finding.caused_by)

@@ -8,13 +8,14 @@ stored with their groups and counts; a district that keeps them masked stores sh
 import csv
 import io
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import orjson
+import polars as pl
 
-from pipeline import header, text
+from pipeline import text
 from pipeline.claims import Claim
 from pipeline.database import Connection, one
 from pipeline.faults import Broken, Findings
@@ -37,7 +38,6 @@ SCHOOL_MAX = 255
 BATCH = 2000  # findings in one statement
 
 Cause: TypeAlias = Literal["row", "record", "rule"]
-SchoolOf: TypeAlias = Callable[[Sequence[str]], str | None]
 SEVERITIES: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -55,7 +55,7 @@ class Rows:
         if not wanted:
             return found
         texts = lines(piece, wanted)
-        schools, secrets = School(file), Secrets(file)
+        schools, secrets = schools_of(file, texts), Secrets(file)
         return [self._told(finding, texts, schools, secrets) for finding in found]
 
     def complete(self, findings: Findings, files: Iterable[File]) -> None:
@@ -92,13 +92,18 @@ class Rows:
             return  # it is a finding already
 
     def _told(
-        self, finding: Finding, texts: Mapping[int, str], schools: "School", secrets: "Secrets"
+        self,
+        finding: Finding,
+        texts: Mapping[int, str],
+        schools: Mapping[int, str],
+        secrets: "Secrets",
     ) -> Finding:
-        line = texts.get(finding.line or 0)
+        number = finding.line or 0
+        line = texts.get(number)
         if line is None:
             return finding
         row = finding.row or (secrets.struck(line) if self._takes(finding, line) else None)
-        return replace(finding, row=row, school=finding.school or schools.of(line))
+        return replace(finding, row=row, school=finding.school or schools.get(number))
 
     def _takes(self, finding: Finding, line: str) -> bool:
         place = (finding.rule.id, finding.file)
@@ -128,48 +133,60 @@ def short(line: str) -> str:
     return data[: ROW_MAX - 3].decode(errors="ignore") + "…"
 
 
-class School:
-    """Where a row of a file names its school."""
+def schools_of(file: File, texts: Mapping[int, str]) -> dict[int, str]:
+    """The sourcedId of the school that each row names; a row that is misshapen names none."""
+    names = file.layout.names
+    at = place_of_school(file.entity, names)
+    if at is None:
+        return {}
+    kind = names.index(Org.type.name) if file.entity is Org else None
+    return {
+        number: school
+        for number, cells in cells_of(file, texts).items()
+        if (kind is None or cells[kind] == "school")
+        and (school := (cells[at] or "").strip()[:SCHOOL_MAX])
+    }
 
-    def __init__(self, file: File) -> None:
-        names = header.layout(file.entity, file.header).names
-        self._width = len(names)
-        self._at = place_of_school(file.entity, names)
-        self._type = names.index(Org.type.name) if file.entity is Org else None
 
-    def of(self, line: str) -> str | None:
-        """The school's sourcedId as it came; None where the row does not say, or is misshapen."""
-        if self._at is None:
-            return None
-        try:
-            cells = next(csv.reader([line], strict=True), [])
-        except csv.Error:
-            return None
-        if len(cells) != self._width or (self._type is not None and cells[self._type] != "school"):
-            return None
-        return cells[self._at].strip()[:SCHOOL_MAX] or None
+def cells_of(file: File, texts: Mapping[int, str]) -> dict[int, Sequence[str | None]]:
+    """The rows that are well formed, as the file's layout has them."""
+    columns = file.columns
+    rows = {
+        number: cells
+        for number, line in texts.items()
+        if len(cells := split(line)) == len(columns) and tuple(cells) != file.header
+    }
+    if file.plan is None or not rows:
+        return {**rows}
+    came = pl.DataFrame(
+        [[number, *(cell or None for cell in cells)] for number, cells in rows.items()],
+        schema={"line": pl.Int64, **dict.fromkeys(columns, pl.String)},
+        orient="row",
+    )
+    return {number: cells for number, *cells in file.mapped(came).iter_rows()}
+
+
+def split(line: str) -> list[str]:
+    """The cells of a line; none where its quotes are broken."""
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error:
+        return []
 
 
 class Secrets:
     """The cells of a file's rows that nobody may keep: passwords (architecture D1)."""
 
     def __init__(self, file: File) -> None:
-        names = header.layout(file.entity, file.header).names
-        self._width, self._header = len(names), file.header
-        self._at = [
-            names.index(column.name)
-            for column in file.entity.columns
-            if column.personal and not column.stored and column.name in names
-        ]
+        self._width, self._header = len(file.header), file.header
+        hidden = secrets(file)
+        self._at = [place for place, name in enumerate(file.header) if name in hidden]
 
     def struck(self, line: str) -> str | None:
         """The line without them; None where it is too misshapen to tell where they are."""
         if not self._at or not line:
             return line
-        try:
-            cells = next(csv.reader([line], strict=True), [])
-        except csv.Error:
-            return None
+        cells = split(line)
         if len(cells) != self._width:
             return None
         if tuple(cells) == self._header or not any(cells[place] for place in self._at):
@@ -179,6 +196,15 @@ class Secrets:
         out = io.StringIO()
         csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="").writerow(cells)
         return out.getvalue()
+
+
+def secrets(file: File) -> frozenset[str]:
+    """The columns of a file that hold them."""
+    if file.plan:
+        return file.plan.secrets
+    return frozenset(
+        column.csv for column in file.entity.columns if column.personal and not column.stored
+    )
 
 
 def place_of_school(entity: AnyEntity, names: Sequence[str]) -> int | None:

@@ -22,7 +22,7 @@ from obstore.store import ObjectStore
 from psycopg.errors import UniqueViolation
 from psycopg.sql import Identifier
 
-from pipeline import claims, found, proposals, stage
+from pipeline import claims, mapping, proposals, stage
 from pipeline.beside import Beside, Chunk
 from pipeline.changes import Changes
 from pipeline.claims import SQL, Claim, Watch
@@ -167,8 +167,15 @@ class Import:
 
     def _open(self, reading: Reading) -> None:
         self.reader.reading = reading
+        # Read once, under the lock on the district: the versions that the run names are these.
+        mappings = mapping.load(self.db, self.claim.tenant_id)
         self.reader.package = open_upload(
-            self.path, self.claim, self.limits, self.findings, reading
+            self.path,
+            self.claim,
+            self.limits,
+            self.findings,
+            reading=reading,
+            mappings=mappings,
         )
         if self.findings.fatal and not self.reader.package.files:
             raise Refused
@@ -204,7 +211,7 @@ class Import:
         preview = settled(tally.counts(self.reader.rows), self.reader, self.rejected)
         shown = proposals.Shown(base, tally, preview, self.reader.package.modes, guard.json())
         counted = dict(self.findings.counts)
-        found.save(self.db, self.claim, self.findings, self.reader.package.files, self.reader.kept)
+        self.reader.remember(self.db, self.claim)
         self._supersede(tally, policy, applied=False)
         proposals.wait(
             self.db,
@@ -354,9 +361,7 @@ class Import:
         }
         counted = dict(self.findings.counts)
         with claims.holding(self.db, self.claim):
-            found.save(
-                self.db, self.claim, self.findings, self.reader.package.files, self.reader.kept
-            )
+            self.reader.remember(self.db, self.claim)
             claims.end(
                 self.db,
                 self.claim,

@@ -6,10 +6,10 @@ the object store. The next file is first hashed line by line; lines that are kno
 parsed nor checked nor compared, known lines that are missing are the records that changed or went.
 
 What makes this safe: what a line means depends on nothing but its bytes and the `context` (header,
-mode, profile, policy, rule book), and under another context no line is known. Known lines stand for
-exactly the active records of their entity: `pipeline.merge` forgets them when it writes a record,
-and only the end of the same import keeps them anew. A line about which there was anything to say is
-not kept, so it is read, and said, again. Losing the kept lines costs time, never a record.
+mapping, mode, profile, policy, rule book), and under another context no line is known. Known lines
+stand for exactly the active records of their entity: `pipeline.merge` forgets them when it writes a
+record, and only the end of the same import keeps them anew. A line about which there was anything
+to say is not kept, so it is read, and said, again. Losing kept lines costs time, never a record.
 """
 
 import io
@@ -77,7 +77,7 @@ def as_numbers(blob: bytes) -> pl.Series:
 def context(file: File, profile: str, reading: Reading) -> bytes:
     """What the meaning of a line depends on, besides its bytes."""
     rules = sorted((rule.id, rule.severity) for rule in RULES.values())
-    facts = [MEANING, rules, file.entity.file, file.header, file.mode, profile]
+    facts = [MEANING, rules, file.entity.file, file.header, file.fingerprint, file.mode, profile]
     policy = {**reading.model_dump(mode="json"), "repairs": sorted(reading.repairs)}
     text = json.dumps([*facts, policy])
     return blake2b(text.encode(), digest_size=32).digest()

@@ -1,18 +1,24 @@
-"""Open an upload: which files it brings, how each is meant, and which profile they follow.
+"""Open an upload: which files it brings, how each is meant and read, and which profile they follow.
 
-All of it is decided from the zip's directory, the manifest and the header rows; no row is read.
+All of it is decided from the zip's directory, the manifest and the header rows; no row is read. A
+file that has not the layout of OneRoster is read with the district's mapping, if it has one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
-from pipeline import archive, header, manifest, repairs, text
+import polars as pl
+
+from pipeline import archive, header, manifest, mapping, repairs, text
 from pipeline.archive import Source
 from pipeline.claims import Claim
 from pipeline.faults import Broken, Findings
+from pipeline.header import Layout
 from pipeline.limits import Limits
 from pipeline.manifest import Manifest
+from pipeline.mapping import UNMAPPED, Mappings, Plan, Saved, Used
 from schemas import rules
 from schemas.policy import Reading
 from schemas.profiles import PROFILES, V1_2_1, Profile, detect
@@ -21,24 +27,50 @@ from schemas.rules import Finding
 from schemas.runs import Mode
 
 AUTOMATIC = Reading()
+NO_MAPPINGS: Mappings = {}
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of the package that can be read."""
+    """A file of the package that can be read; `plan` where it is read with a mapping."""
 
     entity: AnyEntity
     source: Source
     mode: Mode
     header: tuple[str, ...]
+    plan: Plan | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the cells of a line are called while they are as they came."""
+        return self.plan.columns if self.plan else self.layout.names
+
+    @property
+    def layout(self) -> Layout:
+        """What the rows hold when they are checked."""
+        return self.plan.layout if self.plan else header.layout(self.entity, self.header)
+
+    def mapped(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows with `columns` as rows with `layout`."""
+        return self.plan.apply(rows) if self.plan else rows
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What decides, with the header, what a line becomes: None where nothing is mapped."""
+        return self.plan.saved.fingerprint if self.plan else None
+
+
+Opened: TypeAlias = tuple[File | None, list[Finding]]
+"""A file, if it can be read, and what there is to say about its header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """The readable files in load order, and the profile they follow."""
+    """The readable files in load order, the profile they follow, and what maps which file."""
 
     profile: Profile = V1_2_1
     files: tuple[File, ...] = ()
+    mappings: Mapping[str, Used] = field(default_factory=dict)
 
     @property
     def modes(self) -> Mapping[str, Mode]:
@@ -56,19 +88,30 @@ class Contents:
 
 
 def open_upload(
-    path: Path, claim: Claim, limits: Limits, findings: Findings, reading: Reading = AUTOMATIC
+    path: Path,
+    claim: Claim,
+    limits: Limits,
+    findings: Findings,
+    *,
+    reading: Reading = AUTOMATIC,
+    mappings: Mappings = NO_MAPPINGS,
 ) -> Package:
-    """The package of a run, read as the policy says; what is wrong is added to the findings."""
-    return Opener(limits, findings, reading).package(path, claim)
+    """The package of a run, read as the policy says and with the district's mappings.
+
+    What is wrong is added to the findings.
+    """
+    return Opener(limits, findings, reading, mappings).package(path, claim)
 
 
 @dataclass(frozen=True, slots=True)
 class Opener:
-    """What every step of opening asks for."""
+    """What every step of opening asks for. `used` is what it found to map each file with."""
 
     limits: Limits
     findings: Findings
     reading: Reading
+    mappings: Mappings = field(default_factory=dict)
+    used: dict[str, Used] = field(default_factory=dict)
 
     def package(self, path: Path, claim: Claim) -> Package:
         """The package of a run."""
@@ -79,22 +122,45 @@ class Opener:
         )
         if self.findings.fatal:
             return Package()
-        headers = {
-            file: names
-            for file, source in contents.sources.items()
-            if (names := self._header(BY_FILE[file], source))
+        brought = {
+            name: file
+            for name, source in contents.sources.items()
+            if (file := self.file(BY_FILE[name], source, contents.modes[name]))
         }
-        profile = self._profile(contents, headers)
-        files = [
-            File(entity, contents.sources[entity.file], contents.modes[entity.file], names)
-            for entity in BINDING
-            if (names := headers.get(entity.file))
-        ]
+        files = [brought[entity.file] for entity in BINDING if entity.file in brought]
+        version = contents.manifest.version if contents.manifest else V1_2_1.manifest
+        profile = self.profile(version, files)
         if contents.manifest:
             self.findings.add(manifest.against(contents.manifest, profile))
         for file in files:
             self.findings.add(remarks(file, profile))
-        return Package(profile, tuple(files))
+        return Package(profile, tuple(files), self.used)
+
+    def file(self, entity: AnyEntity, source: Source, mode: Mode) -> File | None:
+        """The file with its header row, and the plan of its mapping, if it can be read."""
+        try:
+            head, _ = text.split_header(next(iter(text.pieces(source))), source.name)
+        except Broken as broken:
+            self.findings.add([archive.damage(source) or broken.finding])
+            return None
+        names = header.split(head)
+        file, told = self._read(entity, source, mode, names) if names else unreadable(source, head)
+        if file is None and (damaged := archive.damage(source)):
+            told = [damaged]
+        self.findings.add(told)
+        if file and file.plan:
+            self.findings.origins[source.name] = file.plan.sourced
+        return file
+
+    def profile(self, version: str, files: Iterable[File]) -> Profile:
+        """The profile that the district has chosen, else what manifest and headers show.
+
+        A mapped file shows none: a system that cannot write OneRoster follows no profile of it, and
+        cannot be asked for what one requires, such as an identifier for life.
+        """
+        if self.reading.profile != "auto":
+            return PROFILES[self.reading.profile]
+        return detect(version, {f.entity.file: f.header for f in files if f.plan is None})
 
     def _zipped(self, path: Path) -> Contents:
         """A package with its manifest."""
@@ -122,42 +188,47 @@ class Opener:
         self.findings.add(told)
         return source
 
-    def _header(self, entity: AnyEntity, source: Source) -> tuple[str, ...] | None:
-        """The header row as the binding spells it, if the file can be read with it."""
-        try:
-            head, _ = text.split_header(next(iter(text.pieces(source))), source.name)
-        except Broken as broken:
-            self.findings.add([archive.damage(source) or broken.finding])
-            return None
-        names = header.split(head)
+    def _read(
+        self, entity: AnyEntity, source: Source, mode: Mode, names: tuple[str, ...]
+    ) -> Opened:
+        """With the layout of OneRoster, or with the district's mapping where it has not that."""
+        own, told = names, list[Finding]()
         if "header_case" in repairs.allowed(self.reading):
-            names, told = repairs.header(entity, names)
-            self.findings.add(told)
-        faults = (
-            list(header.check(entity, names, self.limits)) if names else [unreadable(source, head)]
-        )
-        if faults and (damaged := archive.damage(source)):
-            faults = [damaged]
-        self.findings.add(faults)
-        return None if faults else names
+            own, told = repairs.header(entity, names)
+        faults = list(header.check(entity, own, self.limits))
+        saved = self.mappings.get(entity.file)
+        if faults and saved and mapping.closer(saved, names, own):
+            self.used[entity.file] = saved.used
+            return self._mapped(saved, source, mode, names)
+        self.used[entity.file] = UNMAPPED
+        if faults and saved is None and mapping.foreign(entity, own):
+            return None, [mapping.none(entity, names)]
+        if faults:
+            return None, [*told, *faults]
+        if saved:
+            told.append(mapping.not_needed(entity))
+        return File(entity, source, mode, own), told
 
-    def _profile(self, contents: Contents, headers: Mapping[str, tuple[str, ...]]) -> Profile:
-        """The profile that the district has chosen, else what manifest and headers show."""
-        if self.reading.profile != "auto":
-            return PROFILES[self.reading.profile]
-        version = contents.manifest.version if contents.manifest else V1_2_1.manifest
-        return detect(version, headers)
+    def _mapped(self, saved: Saved, source: Source, mode: Mode, names: tuple[str, ...]) -> Opened:
+        """With a mapping, if the header has what that reads."""
+        told = list(mapping.check(saved, names, mode, self.limits))
+        if any(finding.rule.severity == "error" for finding in told):
+            return None, told
+        return File(saved.entity, source, mode, names, mapping.plan(saved, names)), told
 
 
-def unreadable(source: Source, head: str) -> Finding:
+def unreadable(source: Source, head: str) -> Opened:
     """The header row is blank, or its quotes are broken."""
     rule = rules.text.QUOTING if head.strip() else rules.text.BLANK_LINE
-    return Finding(rule=rule, file=source.name, line=1)
+    return None, [Finding(rule=rule, file=source.name, line=1)]
 
 
 def remarks(file: File, profile: Profile) -> Iterator[Finding]:
     """What is worth saying about a file that can be read."""
-    yield from header.spelling(file.entity, file.header, profile)
-    yield from header.against(file.entity, file.header, profile)
+    if file.plan:
+        yield from mapping.against(file.plan, profile)
+    else:
+        yield from header.spelling(file.entity, file.header, profile)
+        yield from header.against(file.entity, file.header, profile)
     if not file.entity.kept:
         yield Finding(rule=rules.manifest.NOT_STORED, file=file.source.name)

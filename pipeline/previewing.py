@@ -1,10 +1,11 @@
 """A preview: what a mapping makes of a sample, answered by a worker for the gateway.
 
-The sample goes the way of an import as far as a row goes alone: text, mapping, value rules. So what
-a preview shows is what an import will do, for it is the same code.
+The sample goes the way of an import as far as a row goes alone: header, text, mapping, repairs and
+value rules, by the district's policy. So what a preview shows is what an import will do, for it is
+the same code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
@@ -16,17 +17,15 @@ from psycopg.types.json import Jsonb
 from pipeline import header, mapping, text
 from pipeline.archive import Source
 from pipeline.database import Connection, tenant
-from pipeline.faults import Broken
-from pipeline.frames import Checker
-from pipeline.header import Layout
+from pipeline.faults import Broken, Findings, TooMany
 from pipeline.limits import Limits
 from pipeline.mapping import SQL, Saved
-from pipeline.text import Piece
-from schemas.mappings import FileMapping
-from schemas.profiles import V1_2_1, detect
-from schemas.roster import BY_FILE
+from pipeline.opening import AUTOMATIC, Opener, remarks
+from pipeline.reading import Interpreter
+from schemas.policy import Policy, Reading
+from schemas.profiles import V1_2_1
+from schemas.roster import AnyEntity
 from schemas.rules import Finding
-from schemas.rules.text import QUOTING
 from schemas.runs import Mode
 
 Json: TypeAlias = dict[str, Any]
@@ -56,81 +55,68 @@ def answer_one(db: Connection, tenant_id: int, limits: Limits) -> bool:
         row = db.execute(SQL["take_preview"], {"tenant_id": tenant_id}).fetchone()
         if row is None:
             return False
-        preview_id, *asked = row
-        state, answer = attempted(asked, limits)
+        preview_id, *asked, policy = row
+        state, answer = attempted(asked, Policy.model_validate(policy).reading, limits)
         facts = {"tenant_id": tenant_id, "id": preview_id, "state": state}
         db.execute(SQL["answer_preview"], {**facts, "answer": Jsonb(answer)})
     return True
 
 
-def attempted(asked: Sequence[Any], limits: Limits) -> tuple[str, Json]:
+def attempted(asked: Sequence[Any], reading: Reading, limits: Limits) -> tuple[str, Json]:
     """The state and the answer; a sample that brings Polars down must not be tried for ever."""
-    entity, mode, rows, mapping_said, tables, sample = asked
+    entity, mode, rows, said, tables, sample = asked
     try:
-        saved = Saved(BY_FILE[entity], None, FileMapping.model_validate(mapping_said), tables)
-        return "done", preview(saved, mode, bytes(sample), rows, limits)
+        saved = mapping.saved(entity, None, said, tables)
+        return "done", preview(saved, mode, bytes(sample), rows, limits, reading=reading)
     except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001  # same as above
         # The type alone: the message may quote a row.
         log.error("preview_failed", error=type(error).__name__)  # noqa: TRY400  # same
         return "failed", {}
 
 
-def preview(saved: Saved, mode: Mode, sample: bytes, rows: int, limits: Limits) -> Json:
+def preview(
+    saved: Saved,
+    mode: Mode,
+    sample: bytes,
+    rows: int,
+    limits: Limits,
+    *,
+    reading: Reading = AUTOMATIC,
+) -> Json:
     """The first rows of a sample before and after the mapping, and what is wrong with them."""
+    findings = Findings(limits.findings_max)
+    opener = Opener(limits, findings, reading, {saved.entity.file: saved})
     with TemporaryDirectory(prefix="rosterhub-preview-") as folder:
         path = Path(folder) / "sample"
         whole = sample.removesuffix(b"\n") + b"\n"  # one piece, for all of its lines have an end
         path.write_bytes(whole)
         source = Source(f"{saved.entity.file}.csv", len(whole), path, zipped=False, limits=limits)
         try:
-            return shown(saved, mode, source, rows)
+            return shown(saved.entity, mode, source, rows, opener)
         except Broken as broken:
             return result((), (), [], [broken.finding])
+        except TooMany:
+            return result((), (), [], findings.all)
 
 
-def shown(saved: Saved, mode: Mode, source: Source, rows: int) -> Json:
+def shown(entity: AnyEntity, mode: Mode, source: Source, rows: int, opener: Opener) -> Json:
     """The preview of a sample whose text can be read."""
+    findings = opener.findings
     head, body = text.split_header(next(iter(text.pieces(source))), source.name)
     names = header.split(head)
-    if not names:
-        return result((), (), [], [Finding(rule=QUOTING, file=source.name, line=1)])
-    if not mapping.applies(saved.entity, names, saved, source.limits):
-        layout = header.layout(saved.entity, names)
-        own, faults = read(body, layout.names, source)
-        found = [
-            mapping.not_needed(saved.entity),
-            *faults,
-            *checked(saved, layout, mode, own, source),
-        ]
-        return result(names, layout.header, paired(own, own, rows), found)
-    found = list(mapping.check(saved, names, mode, source.limits))
-    if any(finding.rule.severity == "error" for finding in found):
-        return result(names, (), [], found)
-    plan = mapping.plan(saved, names)
-    before, faults = read(body, plan.columns, source)
-    after = plan.apply(before)
-    found += faults + [
-        plan.sourced(each) for each in checked(saved, plan.layout, mode, after, source)
-    ]
-    return result(names, plan.layout.header, paired(before, after, rows), found)
-
-
-def read(
-    body: Piece, columns: tuple[str, ...], source: Source
-) -> tuple[pl.DataFrame, list[Finding]]:
-    """The rows of a sample as text."""
+    file = opener.file(entity, source, mode)
+    if file is None:
+        return result(names, (), [], findings.all)
+    profile = opener.profile(V1_2_1.manifest, [file])
+    findings.add(remarks(file, profile))
+    columns = file.plan.header if file.plan else file.header
     if not body.data:
-        return pl.DataFrame(schema={"line": pl.Int64, **dict.fromkeys(columns, pl.String)}), []
-    return text.records(body, columns, source.name, source.limits)
-
-
-def checked(
-    saved: Saved, layout: Layout, mode: Mode, rows: pl.DataFrame, source: Source
-) -> list[Finding]:
-    """What the rules of the values say, by the profile that the header looks like."""
-    profile = detect(V1_2_1.manifest, {saved.entity.file: layout.header})
-    checker = Checker(saved.entity, layout, mode, profile, source.limits.field_max)
-    return checker.findings(rows)
+        return result(names, columns, [], findings.all)
+    interpreter = Interpreter(file, profile, opener.reading, source.limits)
+    read = interpreter.read(body)
+    findings.add([*read.findings, *interpreter.repairs()])
+    after = read.rows.select(read.rows.columns[: len(columns) + 1])
+    return result(names, columns, paired(read.came, after, rows), findings.all)
 
 
 def paired(before: pl.DataFrame, after: pl.DataFrame, rows: int) -> list[Json]:
@@ -142,7 +128,7 @@ def paired(before: pl.DataFrame, after: pl.DataFrame, rows: int) -> list[Json]:
 
 
 def result(
-    names: tuple[str, ...], columns: tuple[str, ...], rows: list[Json], findings: list[Finding]
+    names: Sequence[str], columns: Sequence[str], rows: list[Json], findings: Iterable[Finding]
 ) -> Json:
     """What the gateway answers with."""
     return {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from psycopg.types.json import Jsonb
 
-from pipeline import claims, found
+from pipeline import claims
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one
 from pipeline.merge import Merge
@@ -38,7 +38,7 @@ def publish(
     transaction back.
     """
     claims.hold(merge.db, claim)
-    found.save(merge.db, claim, reader.findings, reader.package.files, reader.kept)
+    reader.remember(merge.db, claim)
     profile, findings = reader.package.profile.name, dict(reader.findings.counts)
     return finish(claim, watch, merge, counts, profile=profile, findings=findings)
 

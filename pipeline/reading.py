@@ -1,4 +1,4 @@
-"""Read the files of a package: bytes to checked, typed and digested rows, piece by piece.
+"""Read the files of a package: bytes to mapped, checked, typed and digested rows, piece by piece.
 
 The reader runs ahead of the database in a thread of its own. Rows with an error are counted and
 left out; after the first error nothing is passed on, for the run will be rejected, but everything
@@ -8,17 +8,20 @@ is still read, so that one attempt names every faulty row.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import polars as pl
+from psycopg.types.json import Jsonb
 
-from pipeline import header, lines, text
+from pipeline import found, lines, text
 from pipeline.ahead import ahead
 from pipeline.archive import damage
-from pipeline.claims import Watch
+from pipeline.claims import SQL, Claim, Watch
+from pipeline.database import Connection
 from pipeline.digests import digested
 from pipeline.faults import Broken, Findings
 from pipeline.found import Rows
-from pipeline.frames import Checker, typed
+from pipeline.frames import Beyond, Checker, typed
 from pipeline.limits import Limits
 from pipeline.lines import Book
 from pipeline.opening import File, Package
@@ -27,10 +30,56 @@ from pipeline.repairs import mender
 from pipeline.text import Piece
 from schemas import rules
 from schemas.policy import Reading
+from schemas.profiles import Profile
 from schemas.rules import Finding
 
 DEPTH = 4
 """Batches that may wait for who stages them."""
+NOTHING_MENDED = pl.Series("line", dtype=pl.Int64)
+
+
+class Read(NamedTuple):
+    """A piece of a file: its rows as they came and as they are to be, and what is wrong with them.
+
+    `came` has the columns of the file, `rows` those of its layout; `mended` are the lines that were
+    put right, `beyond` the remarks that are counted only.
+    """
+
+    came: pl.DataFrame
+    rows: pl.DataFrame
+    findings: list[Finding]
+    mended: pl.Series
+    beyond: list[Beyond]
+
+
+class Interpreter:
+    """How the lines of one file are understood: parsed, mapped, put right, checked.
+
+    What a line becomes depends on nothing but the line and what stands in `lines.context`.
+    """
+
+    def __init__(self, file: File, profile: Profile, reading: Reading, limits: Limits) -> None:
+        self._file, self._limits = file, limits
+        self._checker = Checker(file.entity, file.layout, file.mode, profile, limits.field_max)
+        self._mender = mender(file.entity, file.layout, file.mode, reading, profile)
+
+    def read(self, body: Piece) -> Read:
+        """What becomes of whole lines without the header; those with an error are still there."""
+        file = self._file
+        came, misshapen = text.records(body, file.columns, file.source.name, self._limits)
+        rows, mended = file.mapped(came), NOTHING_MENDED
+        if self._mender:
+            rows, mended = self._mender.mend(rows)
+        wrong, beyond = self._checker.findings(rows), self._checker.taken()
+        # What a misshapen line begins with is its sourcedId only where OneRoster has put it there.
+        if file.plan:
+            return Read(came, rows, [*misshapen, *file.plan.told(wrong)], mended, beyond)
+        return Read(came, rows, [*owned(body, [*misshapen, *wrong])], mended, beyond)
+
+    def repairs(self) -> Iterator[Finding]:
+        """What was put right, when all was read."""
+        if self._mender:
+            yield from self._mender.findings()
 
 
 @dataclass(slots=True)
@@ -50,7 +99,6 @@ class Reader:
     kept: Rows = field(default_factory=Rows)
     reading: Reading = field(default_factory=Reading)
     mended: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-
     counted: defaultdict[str, list[pl.Series]] = field(default_factory=lambda: defaultdict(list))
 
     def batches(self) -> Iterator[tuple[File, pl.DataFrame]]:
@@ -77,6 +125,11 @@ class Reader:
             self._advance(file, body.read)
             numbers = body.numbers(len(digests)).alias("line")
             yield pl.DataFrame([numbers, digests])
+
+    def remember(self, db: Connection, claim: Claim) -> None:
+        """Store what was found, and which mapping each file was read with: the run is to end."""
+        found.save(db, claim, self.findings, self.package.files, self.kept)
+        db.execute(SQL["note_mappings"], {**claim.key, "mappings": Jsonb(self.package.mappings)})
 
     def forget(self, file: File) -> None:
         """A scan came to nothing: the file will be read as a whole."""
@@ -105,29 +158,22 @@ class Reader:
             yield body
 
     def _rows(self, file: File, bodies: Iterator[Piece]) -> Iterator[pl.DataFrame]:
-        layout = header.layout(file.entity, file.header)
-        profile = self.package.profile
-        checker = Checker(file.entity, layout, file.mode, profile, self.limits.field_max)
-        mend = mender(file.entity, layout, file.mode, self.reading, profile)
-        name = file.entity.file
+        name, layout = file.entity.file, file.layout
+        interpreter = Interpreter(file, self.package.profile, self.reading, self.limits)
         for body in bodies:
-            rows, faults = text.records(body, layout.names, file.source.name, self.limits)
-            self._add(name, self.kept.told(file, body, owned(body, faults)))
-            if mend:
-                rows, mended = mend.mend(rows)
-                self.mended[name].update(mended)
-            self._add(name, self.kept.told(file, body, owned(body, checker.findings(rows))))
-            for beyond in checker.taken():
+            read = interpreter.read(body)
+            self.mended[name].update(read.mended)
+            self._add(name, self.kept.told(file, body, read.findings))
+            for beyond in read.beyond:
                 self.findings.count(beyond.kind, beyond.schools)
                 if name in self.books:
                     self.counted[name].append(beyond.lines.cast(pl.UInt32))  # there may be millions
-            rows = self.findings.sift(file.entity, rows)
+            rows = self.findings.sift(file.entity, read.rows)
             good = digested(typed(file.entity, layout, file.mode, rows))
             if book := self.books.get(name):
                 book.add(lines.of_rows(body, good))
             yield good
-        if mend:
-            self._add(name, mend.findings())
+        self._add(name, interpreter.repairs())
 
     def _add(self, name: str, findings: Iterable[Finding]) -> None:
         for finding in findings:

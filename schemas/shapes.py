@@ -7,8 +7,13 @@ district that keeps its findings masked (schemas/policy.py) sees values and rows
 import unicodedata
 from collections.abc import Mapping
 
-PUBLIC = frozenset({"expected", "guess", "guess_ja", "org", "profile", "role", "target"})
-"""Facts of a finding that come from the rule book or name no person."""
+PUBLIC = frozenset(
+    {
+        *("entity", "expected", "guess", "guess_ja", "org", "profile", "role"),
+        *("source", "target", "template", "version"),
+    }
+)
+"""Facts of a finding that come from the rule book or from a header, or name no person."""
 
 KINDS: tuple[tuple[str, str], ...] = (
     ("HIRAGANA", "あ"),

@@ -3,17 +3,20 @@
 # ruff: noqa: PLC0415 -- --help should not wait for what only some commands need
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from deploy.cli.mappings import read
 from deploy.cli.progress import Meter, meter
-from deploy.cli.receipt import found_text
+from deploy.cli.receipt import found_text, mapped_text
 from deploy.cli.screen import Screen, as_json, pass_screen
 from deploy.messages import (
+    BAD_MAPPING,
+    BAD_POLICY,
     CHECK_FOUND,
     CHECK_OPEN,
     CHECK_SIZE,
@@ -27,19 +30,33 @@ if TYPE_CHECKING:
     from pipeline.checking import Checked
     from pipeline.claims import Watch
     from pipeline.found import Group
+    from pipeline.mapping import Saved
+    from schemas.policy import Reading
     from schemas.rules import Finding
 
 FIRST = 20  # groups that fit on a screen
 NAMES = ("auto", "1.2", "1.2.1", "JP-1.2.1", "PSE-6.00", "K12-1.0")
 ZIP = ".zip"
+SHOWN = 5  # faults of a mapping in one sentence
+
+a_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="FILES…"
 )
-@click.option("--profile", type=click.Choice(NAMES), default="auto", show_default=True)
+@click.option("--profile", type=click.Choice(NAMES), help="Instead of what the files show.")
 @click.option("--lenient", is_flag=True, help="Put right what a lenient district would.")
+@click.option("--policy", type=a_file, help="Read as `rosterhub policy show --json` says.")
+@click.option(
+    "--mapping",
+    "mappings",
+    type=a_file,
+    multiple=True,
+    help="A mapping as `rosterhub mappings show --json` prints it; once for each entity.",
+)
+@click.option("--entity", help="What a single CSV holds, such as users, if not its name says so.")
 @click.option(
     "--mode",
     type=click.Choice(["bulk", "delta"]),
@@ -54,10 +71,13 @@ def check(
     screen: Screen,
     /,
     files: tuple[Path, ...],
-    profile: str,
-    mode: str,
     *,
+    profile: str | None,
     lenient: bool,
+    policy: Path | None,
+    mappings: tuple[Path, ...],
+    entity: str | None,
+    mode: str,
     show_values: bool,
     as_json: bool,
 ) -> None:
@@ -70,24 +90,72 @@ def check(
     except ImportError as error:
         raise Failure(NO_WORKERS, reason=error.name) from error
     from pipeline.limits import Limits
-    from schemas.policy import Reading
     from schemas.profiles import PROFILES
 
-    reading = Reading.model_validate({"profile": profile, "lenient": lenient})
+    reading = reading_of(policy, profile, lenient=lenient)
+    used = {saved.entity.file: saved for path in mappings if (saved := mapping_of(path))}
     with tempfile.TemporaryDirectory(prefix="rosterhub-check-") as name, meter(screen) as shown:
         folder = Path(name)
         package = files[0]
         if not packed(files):
             package = folder / "package.zip"
-            written = PROFILES.get(profile, PROFILES["1.2.1"])
-            checking.bundle(loose(files), package, "delta" if mode == "delta" else "bulk", written)
-        found = checking.check(package, folder, reading, Limits(), Progress(shown))
+            written = PROFILES.get(reading.profile, PROFILES["1.2.1"])
+            brought = named(loose(files), entity, list(used))
+            checking.bundle(brought, package, "delta" if mode == "delta" else "bulk", written)
+        found = checking.check(
+            package, folder, Limits(), Progress(shown), reading=reading, mappings=used
+        )
     if as_json:
         screen.json(told(found, show_values=show_values))
     else:
         report(screen, found, show_values=show_values)
     if errors := found.counts.get("error", 0):
         raise Failure(CHECK_FOUND, errors=errors, files=" ".join(map(str, files)))
+
+
+def reading_of(policy: Path | None, profile: str | None, *, lenient: bool) -> "Reading":
+    """How the files are read: as a policy says, but for what the command line says."""
+    from pydantic import ValidationError
+
+    from schemas.policy import Policy
+
+    try:
+        said = Policy.model_validate(read(policy)) if policy else Policy()
+    except ValidationError as error:
+        fields = (".".join(map(str, each["loc"])) for each in error.errors())
+        raise Failure(BAD_POLICY, file=policy, fields=", ".join(fields)) from error
+    asked = ({"profile": profile} if profile else {}) | ({"lenient": True} if lenient else {})
+    return said.reading.model_copy(update=asked)
+
+
+def mapping_of(path: Path) -> "Saved | None":
+    """A mapping as the hub gives it, or a template; None for one that is the default."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from pipeline import mapping
+    from schemas.mapping_checks import faults
+    from schemas.mappings import Tables
+    from schemas.roster import BY_FILE
+
+    said = read(path)
+    if said.get("default"):
+        return None
+    entity = BY_FILE.get(str(said.get("entity")))
+    if entity is None:
+        raise Failure(BAD_MAPPING, file=path, fields="entity")
+    try:
+        tables = TypeAdapter(Tables).validate_python(said.get("tables") or {})
+        version = said.get("version")
+        version = version if isinstance(version, int) else None
+        saved = mapping.saved(entity.file, version, said.get("mapping"), tables)
+        wrong = [f"{field} {detail}" for field, detail in faults(entity, saved.mapping, tables)]
+    except ValidationError as error:
+        wrong = [".".join(map(str, each["loc"])) or "mapping" for each in error.errors()]
+    except KeyError as error:
+        wrong = [f"tables.{error.args[0]}"]
+    if wrong:
+        raise Failure(BAD_MAPPING, file=path, fields="; ".join(wrong[:SHOWN]))
+    return saved
 
 
 class Progress:
@@ -117,6 +185,24 @@ def loose(files: Sequence[Path]) -> list[Path]:
     return found
 
 
+def named(files: Sequence[Path], entity: str | None, mapped: Sequence[str]) -> Mapping[str, Path]:
+    """CSV files by their names in a package.
+
+    A single one is what is said of it; one that is named otherwise by its school information
+    system is what the only mapping is for.
+    """
+    from schemas.roster import BY_FILE
+
+    first = files[0]
+    if entity is None and len(files) == len(mapped) == 1 and first.stem not in BY_FILE:
+        (entity,) = mapped
+    if entity is None:
+        return {path.name: path for path in files}
+    if len(files) > 1 or entity not in BY_FILE:
+        raise click.UsageError("--entity says what a single CSV holds, such as users.")
+    return {f"{entity}.csv": first}
+
+
 def report(screen: Screen, found: "Checked", *, show_values: bool) -> None:
     """What to correct first, then how much there is."""
     groups = found.groups[:FIRST]
@@ -132,6 +218,8 @@ def report(screen: Screen, found: "Checked", *, show_values: bool) -> None:
     screen.result(
         screen.say(CHECK_SIZE, profile=found.profile, rows=f"{sum(found.rows.values()):,}")
     )
+    if mapped := mapped_text(screen, dict(found.mappings)):
+        screen.result(mapped)
     screen.result(found_text(screen, dict(found.counts)))
 
 
@@ -169,6 +257,7 @@ def told(found: "Checked", *, show_values: bool) -> dict[str, Any]:
             "file": finding.file,
             "line": finding.line,
             "column": finding.column,
+            "source": finding.facts.get("source"),
             "sourcedId": finding.sourced_id,
             "rule": finding.rule.id,
             "severity": finding.rule.severity,
@@ -183,6 +272,7 @@ def told(found: "Checked", *, show_values: bool) -> dict[str, Any]:
     ]
     return {
         "profile": found.profile,
+        "mappings": found.mappings,
         "rows": found.rows,
         "counts": found.counts,
         "groups": [

@@ -11,6 +11,8 @@ from deploy.messages import (
     DROPPED,
     FINDINGS_FOUND,
     HELD_BECAUSE,
+    MAPPED_FILE,
+    MAPPED_FILES,
     MORE_FINDINGS,
     NO_FINDINGS,
     REJECTED,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from deploy.client import Client
 
 Json = dict[str, Any]
+UNSAVED = "-"
 FIRST = 10  # findings that fit on a screen; the rest is one command away
 
 
@@ -58,6 +61,8 @@ def summary(screen: Screen, run: Json) -> None:
         proposed(screen, run)
     else:
         table(screen, run["counts"])
+    if mapped := mapped_text(screen, run["mappings"]):
+        screen.result(mapped)
     if run["state"] == "applied":
         screen.result(screen.say(VERSION_PUBLISHED, version=run["version"]))
     screen.result(found_text(screen, run["findings"]))
@@ -82,6 +87,16 @@ def table(screen: Screen, counts: Mapping[str, Mapping[str, int]]) -> None:
     if counts:
         rows = [[file, *(of.get(name, 0) for name in COUNTS)] for file, of in counts.items()]
         screen.table(["file", *(screen.say(text) for text in COUNTS.values())], rows)
+
+
+def mapped_text(screen: Screen, mappings: dict[str, Json]) -> str | None:
+    """Which files a mapping has read, and which version; nothing where none has."""
+    parts = [
+        screen.say(MAPPED_FILE, file=f"{file}.csv", version=used["mapping"] or UNSAVED)
+        for file, used in mappings.items()
+        if used["fingerprint"]
+    ]
+    return screen.say(MAPPED_FILES, list=", ".join(parts)) if parts else None
 
 
 def found_text(screen: Screen, found: dict[str, int]) -> str:

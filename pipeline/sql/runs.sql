@@ -90,6 +90,11 @@ select tenant_id, %(version)s, %(id)s, %(kind)s, %(undoes)s,
 from districts where tenant_id = %(tenant_id)s
 returning published_at;
 
+-- note_mappings --
+-- Which mapping each file was read with, whatever becomes of the run.
+update runs set mappings = %(mappings)s
+where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running';
+
 -- end_run --
 update runs set
     state = %(state)s, finished_at = clock_timestamp(), lease_until = null, worker = null,

@@ -7,8 +7,10 @@ MANIFEST_MISSING = Rule(
     "error",
     "The package has no manifest.csv.",
     "パッケージに manifest.csv がありません。",
-    "add manifest.csv; OneRoster 1.1 and later require it.",
-    "manifest.csv を入れてください(OneRoster 1.1 以降は必須です)。",
+    "add manifest.csv, which OneRoster 1.1 and later require, or send each CSV by itself with"
+    " ?entity= and ?mode=.",
+    "manifest.csv を入れるか(OneRoster 1.1 以降は必須です)、"
+    "?entity= と ?mode= を付けて CSV を 1 つずつ送ってください。",
 )
 MANIFEST_DUPLICATE = Rule(
     "manifest.duplicate_property",

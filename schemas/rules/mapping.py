@@ -42,6 +42,37 @@ SOURCE_IGNORED = Rule(
     "nothing to do.",
     "対応は不要です。",
 )
+NONE = Rule(
+    "mapping.none",
+    "error",
+    "The header of {file} is not OneRoster's, and the district has no mapping for it: {value}.",
+    "{file} の見出しは OneRoster の形式ではなく、地区の対応付けもありません: {value}。",
+    "write the columns of the binding, or save a mapping: `rosterhub mappings templates` lists some"
+    " to begin with.",
+    "決められた列で出力するか、対応付けを保存してください。"
+    "ひな形は `rosterhub mappings templates` で一覧できます。",
+)
+TEMPLATE_FITS = Rule(
+    "mapping.template_fits",
+    "error",
+    "The header of {file} is not OneRoster's, and the district has no mapping for it; the template"
+    " {template} reads such a file.",
+    "{file} の見出しは OneRoster の形式ではなく、地区の対応付けもありません。"
+    "ひな形 {template} で読める見出しです。",
+    "try it with `rosterhub mappings preview {entity} FILE --template {template}`, then save it with"
+    " `rosterhub mappings set {entity} --template {template}`.",
+    "`rosterhub mappings preview {entity} FILE --template {template}` で確かめ、"
+    "`rosterhub mappings set {entity} --template {template}` で保存してください。",
+)
+PROFILE_REQUIRES = Rule(
+    "mapping.profile_requires",
+    "error",
+    "Version {version} of the mapping of {file} does not fill {column}, which the profile {profile}"
+    " requires.",
+    "{file} の対応付け(版 {version})が、プロファイル {profile} で必須の {column} を埋めていません。",
+    "map the column, or choose another profile.",
+    "その列を対応付けるか、別のプロファイルを選んでください。",
+)
 NO_STATUS = Rule(
     "mapping.no_status",
     "error",

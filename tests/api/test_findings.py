@@ -399,6 +399,22 @@ class TestRows:
         assert second[0] == "5"
         assert "users_" in answer.headers["Content-Disposition"]
 
+    def test_a_row_of_a_mapped_file_comes_back_in_its_own_columns(
+        self, hub: Client, north: District, keep: Keep, books: Books
+    ) -> None:
+        header = ("番号", "氏", "名", "在籍")
+        finding = wrong(2, row="7,山田,太郎,真", facts={"source": "在籍"})
+        run_id = keep(north, finding, header=header)
+        head, row = sheet(hub.get(under(run_id, "/rows?file=users.csv"), north.key).content)
+        assert head[4:] == list(header)
+        assert (row[0], row[1], row[4:]) == ("2", "在籍", ["7", "山田", "太郎", "真"])
+        names, cells = sheet(hub.get(under(run_id, ".csv"), north.key).content)
+        told = dict(zip(names, cells, strict=True))
+        assert (told["column"], told["source"]) == ("enabledUser", "在籍")
+        masked(books, north)
+        (item,) = hub.get(under(run_id), north.key).json["items"]
+        assert (item["source"], item["row"]) == ("在籍", "9,漢漢,漢漢,漢")
+
     def test_a_row_on_the_edge_of_two_pages_stays_one_row(
         self, hub: Client, north: District, keep: Keep
     ) -> None:

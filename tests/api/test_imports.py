@@ -51,7 +51,7 @@ def test_a_package_becomes_a_queued_run_and_the_bell_rings(
     assert answer.headers["Location"] == f"{PATH}/{run['id']}"
     assert (run["kind"], run["state"], run["stage"]) == ("import", "queued", None)
     assert (run["entity"], run["mode"], run["attempts"]) == (None, None, 0)
-    assert run["files"] == run["counts"] == run["findings"] == {}
+    assert run["files"] == run["counts"] == run["findings"] == run["mappings"] == {}
     assert run["failure"] is run["rows_per_second"] is run["eta_seconds"] is run["version"] is None
     assert run["upload"]["name"] == "roster.zip"
     assert run["links"]["findings"] == f"{PATH}/{run['id']}/findings"
@@ -255,7 +255,7 @@ def test_a_finding_says_where_and_what_in_both_languages(
     first, second = hub.get(f"{PATH}/{run_id}/findings", north.key).json["items"]
     assert set(first) == {
         "file", "line", "column", "sourcedId", "rule", "severity", "value", "message",
-        "seq", "school", "row", "causedBy", "hint", "docs",
+        "seq", "school", "row", "causedBy", "hint", "docs", "source",
     }  # fmt: skip
     assert (first["file"], first["line"], first["sourcedId"]) == ("users", 7, "u-1")
     assert "2026-02-30" in first["message"]["en"]

@@ -76,6 +76,17 @@ def test_a_save_is_a_version_and_any_can_come_back(hub: Client, north: District)
     assert (current["orgs"]["version"], current["users"]["version"]) == (4, 0)
 
 
+def test_a_mapping_comes_with_the_tables_it_names(hub: Client, north: District) -> None:
+    for name in ("types", "others"):
+        hub.ask("PUT", f"{PATH}/lookups/{name}", north.key, json={"entries": {"1": "school"}})
+    assert put(hub, north.key, "orgs", LOOKED_UP).json["tables"] == {"types": {"1": "school"}}
+    assert hub.get(f"{PATH}/orgs", north.key).json["tables"] == {"types": {"1": "school"}}
+    assert hub.get(f"{PATH}/users", north.key).json["tables"] == {}
+    assert put(hub, north.key, "orgs", ORGS).json["tables"] == {}
+    hub.delete(f"{PATH}/lookups/types", north.key)
+    assert hub.get(f"{PATH}/orgs/versions/1", north.key).json["tables"] == {}
+
+
 def test_versions_come_page_by_page(hub: Client, north: District) -> None:
     for _ in range(3):
         put(hub, north.key, "orgs", ORGS)

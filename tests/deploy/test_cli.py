@@ -133,6 +133,7 @@ def a_run(**changed: object) -> dict[str, Any]:
         "counts": {},
         "findings": {},
         "failure": None,
+        "mappings": {},
         "version": None,
         **changed,
     }
@@ -406,6 +407,19 @@ class TestPush:
         assert "Findings: warnings 2" in said.out
         tenths = re.findall(r"^read users (\d+) %", said.err, re.MULTILINE)
         assert tenths == [str(10 * tenth) for tenth in range(1, 11)]
+
+    def test_says_which_files_a_mapping_has_read(
+        self, hub: Script, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        by_default, mapped = (
+            {"mapping": version, "fingerprint": version and "f"} for version in (None, 4)
+        )
+        done = {**APPLIED, "mappings": {"orgs": by_default, "users": mapped}}
+        hub.says("POST", "/api/v1/imports", (202, a_run()))
+        hub.says("GET", PATH, (200, done))
+        assert cli.run(["push", str(package()), "--wait"]) == 0
+        said = capsys.readouterr().out
+        assert "Read with the district's mapping: users.csv (version 4)." in said
 
     def test_says_it_in_json_and_nothing_else_on_standard_output(
         self, hub: Script, capsys: pytest.CaptureFixture[str]

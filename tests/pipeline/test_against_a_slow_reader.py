@@ -494,7 +494,8 @@ def quickly(path: Path, upload: bytes) -> Ours:
     """Read a package as an import does."""
     path.write_bytes(upload)
     findings = Findings(10_000)
-    package = open_upload(path, Claim(0, uuid4(), attempt=1, fence=1), LIMITS, findings, READING)
+    claim = Claim(0, uuid4(), attempt=1, fence=1)
+    package = open_upload(path, claim, LIMITS, findings, reading=READING)
     found = Ours(findings.fatal and not package.files, {}, {}, {})
     reader = Reader(package, Watch(), findings, LIMITS)
     for file, rows in reader.batches():

@@ -29,7 +29,7 @@ SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 def offline(data: bytes, folder: Path) -> Checked:
     path = folder / "package.zip"
     path.write_bytes(data)
-    return checking.check(path, folder, Reading(), Limits(), lambda _: None)
+    return checking.check(path, folder, Limits(), lambda _: None, reading=Reading(), mappings={})
 
 
 NAMES = "value.uuid"  # the town's identifiers are readable; that is no cause of anything

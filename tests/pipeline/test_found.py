@@ -8,7 +8,7 @@ import pytest
 from pipeline import found, header, text
 from pipeline.archive import Source
 from pipeline.faults import Findings
-from pipeline.found import ROW_MAX, ROWS_EACH, Rows, School, short
+from pipeline.found import ROW_MAX, ROWS_EACH, Rows, schools_of, short
 from pipeline.limits import Limits
 from pipeline.opening import File
 from schemas import rules
@@ -163,11 +163,15 @@ class TestSchools:
         self, tmp_path: Path, name: str, cells: dict[str, str], school: str | None
     ) -> None:
         file = a_file(tmp_path, name)
-        assert School(file).of(a_line(name, **cells)) == school
+        assert schools_of(file, {2: a_line(name, **cells)}).get(2) == school
 
     @pytest.mark.parametrize("line", ["", "a,b", '"a"b' + "," * 20, "," * 90])
     def test_a_misshapen_row_names_none(self, tmp_path: Path, line: str) -> None:
-        assert School(a_file(tmp_path, "users")).of(line) is None
+        assert schools_of(a_file(tmp_path, "users"), {2: line}) == {}
+
+    def test_the_header_names_none(self, tmp_path: Path) -> None:
+        file = a_file(tmp_path, "users")
+        assert schools_of(file, {1: ",".join(file.header)}) == {}
 
 
 def lost(target: str, value: str, *, name: str = "roles", cause: int | None = None) -> Finding:

@@ -3,6 +3,8 @@
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -12,13 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
+from pipeline.archive import Source
 from pipeline.database import connect, tenant
+from pipeline.faults import Findings
 from pipeline.limits import Limits
-from pipeline.mapping import Saved, applies, check, load, plan
+from pipeline.mapping import Saved, check, load, plan
+from pipeline.opening import AUTOMATIC, File, Opener
 from pipeline.previewing import answer_due, preview
 from schemas.columns import Choice
 from schemas.japanese import ASCII_TO_FULL
 from schemas.mappings import FileMapping
+from schemas.policy import Reading
 from schemas.profiles import V1_2, V1_2_1
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 from schemas.roster.people import User
@@ -28,6 +34,26 @@ from schemas.templates import TEMPLATES, Template
 
 LIMITS = Limits()
 A = {"kind": "direct", "source": "a"}
+
+
+def opened(
+    entity: AnyEntity,
+    header: tuple[str, ...],
+    own: Saved | None,
+    reading: Reading = AUTOMATIC,
+) -> tuple[File | None, list[str]]:
+    """A file with this header, and the rules of what there is to say about it."""
+    findings = Findings(1000)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        path.write_text(",".join(header) + "\n", encoding="utf-8")
+        size = path.stat().st_size
+        source = Source(f"{entity.file}.csv", size, path, zipped=False, limits=LIMITS)
+        opener = Opener(LIMITS, findings, reading, {entity.file: own} if own else {})
+        file = opener.file(entity, source, "bulk")
+    return file, [found.rule.id for found in findings.all]
+
+
 TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=12)
 BLANKS = " \u3000\u00a0\u2003"
 
@@ -59,7 +85,7 @@ def becomes(
         }
     )
     found = made.apply(rows.with_columns(pl.col("0 a").replace("", None)))
-    assert found.columns == ["line", "email"]
+    assert found.columns == ["line", *made.layout.names]
     assert found["email"].dtype == pl.String
     made_of: list[str | None] = found["email"].to_list()
     return made_of if len(values) != 1 else made_of[0]
@@ -369,20 +395,44 @@ class TestHeader:
     def test_the_layout_of_oneroster_needs_no_mapping(self, entity: AnyEntity) -> None:
         own = Saved(entity, 1, self.right.mapping)
         for profile in (V1_2, V1_2_1):
-            assert not applies(entity, profile.header(entity), own, LIMITS)
-        assert not applies(entity, ("番号", "組"), None, LIMITS)
-        assert applies(entity, ("番号", "組"), own, LIMITS)
+            file, told = opened(entity, profile.header(entity), own)
+            assert (file and file.plan, told) == (None, ["mapping.not_needed"])
+        file, _ = opened(entity, ("番号", "組"), own)
+        assert file
+        assert file.plan
 
     def test_a_faulty_header_is_taken_for_what_it_is_closer_to(self) -> None:
         own = V1_2_1.header(User)
-        assert not applies(User, own[:-1], self.right, LIMITS)
-        assert applies(User, ("番号",), self.right, LIMITS)
+        assert opened(User, own[:-1], self.right) == (None, ["header.missing"])
+        assert opened(User, ("番号",), self.right)[1] == [
+            "mapping.source_missing",
+            "mapping.used",
+        ]
+
+    def test_a_header_of_another_kind_is_one_finding_where_nothing_is_mapped(self) -> None:
+        assert opened(User, ("番号", "組"), None) == (None, ["mapping.none"])
+        head = tuple(TEMPLATES["students"].sample[0].split(","))
+        assert opened(User, head, None) == (None, ["mapping.template_fits"])
+        assert {*opened(User, ("sourcedId", "組"), None)[1]} == {"header.missing", "header.unknown"}
+
+    def test_another_case_in_the_header_is_put_right_before_a_mapping_is_thought_of(self) -> None:
+        own = tuple(name.upper() for name in V1_2_1.header(User))
+        lenient = Reading(lenient=True)
+        assert opened(User, own, self.right, lenient)[1] == [
+            "repair.header_case",
+            "mapping.not_needed",
+        ]
+        file, told = opened(User, ("番号", "組", "EMAIL"), self.right, lenient)
+        assert (file and file.header, told) == (
+            ("番号", "組", "EMAIL"),
+            ["mapping.source_ignored", "mapping.used"],
+        )
 
     def test_names_that_are_blank_doubled_or_ours_are_kept_apart(self) -> None:
         made = plan(self.right, ("line", "", "", "email", "組", "番号"))
         assert len({*made.columns, "line"}) == 7
         rows = pl.DataFrame({"line": [2], **{name: [name[:1]] for name in made.columns}})
-        assert made.apply(rows).rows() == [(2, "5", "54")]
+        assert made.apply(rows).select("line", "sourced_id", "email").rows() == [(2, "5", "54")]
 
     def test_a_finding_names_the_source_too(self) -> None:
         made = plan(self.right, ("番号", "組"))
@@ -403,14 +453,27 @@ class TestHeader:
             "sourcedId": [A],
         }
         made = plan(Saved(User, 1, FileMapping.model_validate({"columns": said})), ("a",))
-        assert made.layout.header == (
+        assert made.header == (
             "sourcedId",
             "email",
             "metadata.jp.kanaGivenName",
             "metadata.city.ward",
         )
-        assert made.layout.names == ("sourced_id", "email", "kana_given_name", "metadata.city.ward")
+        assert made.layout.names[:4] == (
+            "sourced_id",
+            "email",
+            "kana_given_name",
+            "metadata.city.ward",
+        )
         assert made.layout.unknown == ("metadata.city.ward",)
+
+    def test_columns_that_are_not_mapped_are_blank_but_for_the_state(self) -> None:
+        made = plan(self.right, ("番号", "組"))
+        rows = made.apply(pl.DataFrame({"line": [2], "0 番号": ["1"], "1 組": ["2"]}))
+        blank = {column.name for column in User.columns if not column.extension} - {
+            *("sourced_id", "email", "status", "date_last_modified", "resource_sourced_ids")
+        }
+        assert {name for name in rows.columns if rows[name].item() is None} == blank
 
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=lambda template: template.id)

@@ -100,7 +100,7 @@ def changed(data: bytes, mutation: dict[str, Any]) -> bytes:
 def check(data: bytes, folder: Path) -> Checked:
     path = folder / "package.zip"
     path.write_bytes(data)
-    return checking.check(path, folder, Reading(), Limits(), lambda _: None)
+    return checking.check(path, folder, Limits(), lambda _: None, reading=Reading(), mappings={})
 
 
 @needs_samples

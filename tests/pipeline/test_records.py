@@ -26,7 +26,9 @@ def offline(package: "Package | bytes", folder: Path, reading: Reading | None = 
     """What `rosterhub check` finds."""
     path = folder / "package.zip"
     path.write_bytes(package if isinstance(package, bytes) else package.zip())
-    return checking.check(path, folder, reading or Reading(), Limits(), lambda _: None)
+    return checking.check(
+        path, folder, Limits(), lambda _: None, reading=reading or Reading(), mappings={}
+    )
 
 
 def between(found: list[Finding]) -> list[Place]:

@@ -264,7 +264,7 @@ def opened(tmp_path: Path) -> Open:
         mode: Mode | None = "bulk" if entity else None
         claim = Claim(0, uuid4(), attempt=1, fence=1, entity=entity, mode=mode)
         findings = Findings(1000)
-        return open_upload(path, claim, Limits(), findings, reading), findings.all
+        return open_upload(path, claim, Limits(), findings, reading=reading), findings.all
 
     return make
 
