@@ -13,6 +13,7 @@ import polars as pl
 
 from pipeline import header, lines, text
 from pipeline.ahead import ahead
+from pipeline.aliases import Aliases
 from pipeline.archive import damage
 from pipeline.claims import Watch
 from pipeline.digests import digested
@@ -47,6 +48,7 @@ class Reader:
     kept: Rows = field(default_factory=Rows)
     reading: Reading = field(default_factory=Reading)
     mended: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    aliases: Aliases | None = None
 
     def batches(self) -> Iterator[tuple[File, pl.DataFrame]]:
         """The good rows of every file, in load order."""
@@ -113,12 +115,16 @@ class Reader:
                 self.mended[name].update(mended)
             self._add(name, self.kept.told(file, body, owned(body, checker.findings(rows))))
             rows = self.findings.sift(file.entity, rows)
-            good = digested(typed(file.entity, layout, file.mode, rows))
+            good = digested(self._by_hub_ids(file, typed(file.entity, layout, file.mode, rows)))
             if book := self.books.get(name):
                 book.add(lines.of_rows(body, good))
             yield good
         if mend:
             self._add(name, mend.findings())
+
+    def _by_hub_ids(self, file: File, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows by the ids under which the hub knows the records."""
+        return self.aliases.translate(file.entity, rows) if self.aliases else rows
 
     def _add(self, name: str, findings: Iterable[Finding]) -> None:
         for finding in findings:

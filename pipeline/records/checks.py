@@ -22,7 +22,7 @@ from schemas import rules
 from schemas.columns import AnyColumn, Column
 from schemas.roster import AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
-from schemas.roster.people import Role, User
+from schemas.roster.people import Role, User, UserProfile
 from schemas.roster.teaching import Class, Course, Enrollment
 from schemas.rules import Rule
 
@@ -35,7 +35,8 @@ class Check:
 
     `near`: by relation, a column and the query for its keys. `parts`: queries with a name of their
     own. `whole`: columns of files that must be known completely, for the rule looks for what is
-    not there; a faulty row of theirs that names `person` is what the finding follows from.
+    not there; a faulty row of theirs that names `person` is what the finding follows from. `ids`:
+    values and facts that are sourcedIds, and where from, as far as `column` does not say so.
     """
 
     rule: Rule
@@ -46,6 +47,7 @@ class Check:
     parts: Mapping[str, LiteralString] = field(default_factory=dict)
     whole: tuple[Column, ...] = ()
     facts: tuple[str, ...] = ()
+    ids: Mapping[str, AnyColumn] = field(default_factory=dict)
     japan: bool = False
 
     @property
@@ -178,6 +180,7 @@ CHECKS: tuple[Check, ...] = (
             where r.role_type = 'primary' and r.line > p.first
         """,
         facts=("org",),
+        ids={"value": Role.user_sourced_id, "org": Role.org_sourced_id},
     ),
     # CSV binding 8, roles: a profile of the same person.
     Check(
@@ -198,6 +201,7 @@ CHECKS: tuple[Check, ...] = (
             where p.user_sourced_id <> r.user_sourced_id
         """,
         facts=("found",),
+        ids={"found": UserProfile.user_sourced_id},
     ),
     # CSV binding 7: users need roles.
     Check(
@@ -213,6 +217,7 @@ CHECKS: tuple[Check, ...] = (
             )
         """,
         whole=(Role.user_sourced_id,),
+        ids={"value": User.sourced_id},
     ),
     # CSV binding 8, users: the person should hold a role at the main org.
     Check(
@@ -270,6 +275,7 @@ CHECKS: tuple[Check, ...] = (
                   and coalesce(o.line, 0) < t.line and o.since < t.until and t.since < o.until
             )
         """,
+        ids={"value": Enrollment.class_sourced_id},
     ),
     # CSV binding 8, academicSessions: a session is a part of its parent.
     Check(
@@ -352,6 +358,7 @@ CHECKS: tuple[Check, ...] = (
             )
         """,
         whole=(Role.user_sourced_id,),
+        ids={"value": Role.user_sourced_id},
         japan=True,
     ),
     # Japan profile 5 and 7, roles: heads and administrators are teachers first.
@@ -380,6 +387,7 @@ CHECKS: tuple[Check, ...] = (
         """,
         facts=("role",),
         whole=(Role.user_sourced_id,),
+        ids={"value": Role.user_sourced_id},
         japan=True,
     ),
     # Japan profile 5, orgs: a school's parent is its district where there is one.
@@ -471,6 +479,7 @@ CHECKS: tuple[Check, ...] = (
             )
         """,
         whole=(Enrollment.user_sourced_id,),
+        ids={"value": User.sourced_id},
         japan=True,
     ),
 )
