@@ -118,8 +118,7 @@ class Deciding:
         """Let the change set bear the hub's ids, if the re-key map is accepted."""
         if decision["kind"] != "rekey" and not decision.get("rekey"):
             return
-        rekeyed.accept(self.db, self.claim)
-        if wrong := rekeyed.faults(self.db, self.claim.tenant_id):
+        if wrong := rekeyed.accept(self.db, self.claim):
             raise Impossible("rekey_breaks", rules=", ".join(sorted(wrong)))
 
     def _shown(self, asked: Asked, **shown: Mapping[str, Any]) -> RunEnded:

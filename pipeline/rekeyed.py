@@ -14,11 +14,12 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pipeline import exclusions, proposals, stage
 from pipeline.aliases import NAMED, columns
 from pipeline.claims import Claim
-from pipeline.database import Connection
+from pipeline.database import Connection, one
 from pipeline.digests import digested
 from pipeline.merge import listed, values
 from pipeline.proposals import Tally
 from pipeline.stage import copied, names
+from schemas import rules
 from schemas.columns import (
     AnyColumn,
     Choice,
@@ -42,18 +43,21 @@ from schemas.roster import ROSTERING, AnyEntity
 TOGETHER = 20_000  # rows that are digested at a time
 
 
-def accept(db: Connection, claim: Claim) -> None:
-    """Let the change set stand with the hub's ids where the one that is kept did."""
+def accept(db: Connection, claim: Claim) -> set[str]:
+    """Let the change set stand with the hub's ids where the one that is kept did.
+
+    Answers the rules that it breaks then.
+    """
+    wrong: set[str] = set()
     for entity in ROSTERING:
         rekeying = Rekeying(db, claim, entity)
         rekeying.translate()
+        if rekeying.doubled():
+            wrong.add(rules.records.DUPLICATE.id)
+        rekeying.drop_unchanged()
         rekeying.digest()
         rekeying.stand()
-
-
-def faults(db: Connection, tenant_id: int) -> set[str]:
-    """The rules that the change set breaks with the hub's ids."""
-    return exclusions.faults(db, tenant_id, first=False)
+    return wrong | exclusions.faults(db, claim.tenant_id, first=False)
 
 
 def shown(db: Connection, claim: Claim, tally: Tally) -> dict[str, Any]:
@@ -96,11 +100,23 @@ class Rekeying:
         self.keys = Identifier("pg_temp", f"rekeyed_gone_{entity.table}")
 
     def translate(self) -> None:
-        """Rows with the hub's ids that differ from what is stored, and keys that really go."""
+        """Rows with the hub's ids, and the keys that really go."""
         self._create("rekeyed", stage.layout(self.entity))
         self._create("rekeyed_gone", stage.KEYS)
         self._run(TRANSLATE)
         self._run(STILL_GONE)
+
+    def doubled(self) -> bool:
+        """Whether a record stands there twice: under the source's id and under the hub's.
+
+        Asked before anything falls out, or one of the two rows would be taken for all there is.
+        """
+        query = SQL("select exists (select from {} group by sourced_id having count(*) > 1)")
+        (twice,) = one(self.db, query.format(self.rows))
+        return bool(twice)
+
+    def drop_unchanged(self) -> None:
+        """What is stored just so is no change."""
         self._run(UNCHANGED)
 
     def digest(self) -> None:

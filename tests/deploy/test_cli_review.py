@@ -19,6 +19,7 @@ from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from tests.api.conftest import Books
 from tests.pipeline.conftest import TOWN, Package
+from tests.pipeline.test_rekey import renamed
 from workers.imports import Importer
 from workers.objects import open_store
 
@@ -120,3 +121,13 @@ def test_what_waits_is_looked_at_and_answered(
     assert "Held: users.csv is required" in held
     assert "2026-03-31" in held
     assert "Applied as version" not in held
+
+    said("policy", "set", "guard.at_least=1", "guard.absent_files=false", "guard.school_year=false")
+    run = push(renamed(TOWN, "classes"), status=5).splitlines()[0]
+    assert "new-c1" in said("runs", "rekey", run)
+    assert "new-c1" in said("runs", "rekey", run, "--csv")
+    assert {e["hubSourcedId"] for e in asked("runs", "rekey", run)["items"]} == {"c1", "c2", "c3"}
+    said("runs", "approve", run, "--rekey", "--except-school", "north", status=2)
+    assert "Applied as version" in said("runs", "approve", run, "--rekey", "--yes", "--wait")
+    assert "new-c2" in said("aliases")
+    assert [each["sourcedId"] for each in asked("aliases", "c2")["items"]] == ["new-c2"]
