@@ -116,6 +116,7 @@ class Pairing:
         self._run(OLD, identities=self._identities("l"))
         self._run(NEW, identities=self._identities("s"), mapped=self._mapped())
         self._run(LEFT)
+        self.db.execute("analyze pg_temp.vanished, pg_temp.fresh")
         alike = sum(self._match(nth, each) for nth, each in enumerate(self.identities))
         if space(self.entity) != self.entity.file:
             (alike,) = one(self.db, self._compose(FOLLOWING))
@@ -146,14 +147,18 @@ class Pairing:
         return SQL("coalesce({}, false)").format(SQL(" or ").join(parts or [SQL("false")]))
 
     def _candidates(self) -> Composable:
-        """Whether a vanished record that has no pair looks like any new one."""
-        parts: list[Composable] = [
-            SQL("v.{0} in (select {0} from pg_temp.rest where {0} is not null)").format(
-                Identifier(f"identity_{nth}")
-            )
+        """The vanished records without a pair that look like any new one.
+
+        A semi-join for each identity: `or` between look-ups would be quadratic.
+        """
+        parts = [
+            SQL(
+                "select v.sourced_id from pg_temp.lost as v"
+                " where v.{0} in (select {0} from pg_temp.rest)"
+            ).format(Identifier(f"identity_{nth}"))
             for nth in range(len(self.identities))
         ]
-        return SQL(" or ").join(parts or [SQL("false")])
+        return SQL(" union ").join(parts or [SQL("select null where false").format()])
 
     def _identities(self, alias: str) -> Composed:
         """The identities of a row, each as one text; null where it does not have it."""
@@ -272,7 +277,7 @@ FOLLOWING = """
 
 REST = """
     select (select count(*) from pg_temp.vanished), (select count(*) from pg_temp.fresh),
-        (select count(*) from pg_temp.lost as v where {candidates})
+        (select count(*) from ({candidates}) as c)
 """
 
 FORGET = "delete from {map} where entity = {space}"
