@@ -8,6 +8,7 @@ from falcon.asgi import Request, Response
 
 from api import errors
 from api.admin_keys import AdminKey, AdminKeys
+from api.aliases import Aliases
 from api.answers import Answers
 from api.bell import Bell
 from api.caller import Door, Guarded
@@ -39,6 +40,7 @@ from api.previews import PATIENCE, Preview, Previews
 from api.progress import Events
 from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, RunPreview
 from api.redis import Redis
+from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
 from api.rosters import ROOT, Collection, Reader, Single
 from api.segments import Segments
 from api.streams import Streams
@@ -168,8 +170,12 @@ def reviewing(settings: Settings, database: Database, bell: Bell, tell: Tell) ->
         f"{run}/diff.csv": RunCsv(database),
         f"{run}/diff.ndjson": RunNdjson(database),
         f"{run}/approve": Approve(database, bell, settings.json_max),
+        f"{run}/rekey": RunRekey(database, bell, settings.json_max),
+        f"{run}/rekey.csv": RekeyCsv(database),
+        f"{run}/rekey.ndjson": RekeyNdjson(database),
         f"{run}/exclusions": Exclude(database, bell, settings.json_max),
         f"{run}/reject": Reject(database, tell),
+        "/api/v1/aliases": Aliases(database),
     }
 
 

@@ -73,12 +73,19 @@ class DiffDeleted(Gone):
 
 
 class Approval(BaseModel):
-    """The hash of what is approved, and what was left out of it."""
+    """The hash of what is approved; what was left out of it, or whether the map is accepted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     diff: str
     exception: Except | None = Field(default=None, alias="except")
+    rekey: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.rekey and self.exception is not None:
+            raise ValueError("a re-key is accepted for the whole run: leave except away")
+        return self
 
 
 class Exclusions(Except):
@@ -141,7 +148,9 @@ class Approve(Answering):
         """Apply what was shown, all of it or what was left of it."""
         approval = await read_json(req, Approval, self._limit)
         said = approval.exception and approval.exception.model_dump()
-        decision = {"kind": "approve", "diff": approval.diff, "except": said}
+        decision: dict[str, Any] = {"kind": "approve", "diff": approval.diff, "except": said}
+        if approval.rekey:
+            decision["rekey"] = True
         row = await self._decide(caller_of(req), parsed_id(run_id), decision, approval)
         send(resp, as_json(row), HTTPStatus.ACCEPTED)
 
@@ -228,6 +237,12 @@ def refuse(run: DictRow, approval: Approval) -> None:
                 "What this leaves out was not shown: ask for it at …/exclusions, look, and approve."
             )
         shown = left["diff"]
+    if approval.rekey:
+        if run["rekey"] is None:
+            raise DiffChanged(
+                "What accepting the map comes to was not shown: ask for it with POST …/rekey."
+            )
+        shown = run["rekey"]["diff"]
     if approval.diff != shown:
         raise DiffChanged(diff=shown)
 

@@ -81,6 +81,7 @@ def as_json(row: Row) -> Json:
         "guard": row["guard"],
         "decision": row["decision"],
         "exclusions": row["exclusions"],
+        "rekey": row["rekey"],
         "supersedes": row["supersedes"],
         "superseded_by": row["superseded_by"],
         "links": links(row),
@@ -90,6 +91,8 @@ def as_json(row: Row) -> Json:
 def links(row: Row) -> dict[str, str]:
     """Where to read on; of a run that has waited also what it would change."""
     names = ["findings", "events", *(["preview", "diff"] if row["preview"] is not None else [])]
+    if any(reason["code"] == "rekey" for reason in (row["guard"] or {}).get("reasons", ())):
+        names.append("rekey")
     return {name: f"{path_of(row)}/{name}" for name in names}
 
 

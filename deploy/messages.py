@@ -381,6 +381,7 @@ COUNTS: Mapping[str, Text] = {
     "deleted": Text("deleted", "削除"),
     "rejected": Text("rejected", "却下"),
     "touched": Text("touched", "関連変更"),
+    "rekeyed": Text("re-keyed", "ID 付け替え"),
 }
 CHANGES: Mapping[str, Text] = {name: COUNTS[name] for name in ("created", "updated", "deleted")}
 HEADINGS: Mapping[str, Text] = {
@@ -421,6 +422,8 @@ HEADINGS: Mapping[str, Text] = {
     "undone_by": Text("undone by", "取り消し"),
     "released_at": Text("released", "解除"),
     "sourced_id": Text("sourcedId", "識別子"),
+    "hub_id": Text("of the hub", "名簿の識別子"),
+    "alike": Text("alike in", "一致した項目"),
     "change": Text("change", "変更"),
     "field": Text("field", "項目"),
     "before": Text("before", "前"),
@@ -484,6 +487,18 @@ LEFT_OUT = Text("Left out of {file}: {count}", "{file} から除外: {count} 件
 FOLLOWS = Text(
     "Left out with it: {sourcedId} of {entity}, because of {via}.",
     "あわせて除外: {entity} の {sourcedId}({via} のため)",
+)
+REKEYED = Text(
+    "Keep the hub's sourcedIds in {file}: {count}", "{file} の sourcedId を維持: {count} 件"
+)
+WOULD_STILL_CHANGE = Text(
+    "With the map accepted, this would still change in {file}: {count}",
+    "対応表を適用したあとも {file} で変わるもの: {count} 件",
+)
+ACCEPT_REKEY = Text("Accept the map?", "対応表を適用しますか?")
+REKEY_HOW = Text(
+    "Accept it with: rosterhub runs approve {run} --rekey",
+    "適用するには: rosterhub runs approve {run} --rekey",
 )
 APPROVE_REST = Text("Approve the rest?", "残りを承認しますか?")
 RUN_APPROVED = Text(

@@ -76,9 +76,16 @@ class Changes:
             self.reader.books[name] = Book(self.folder / f"{name}.lines", parts)
 
     def _context(self, file: File) -> bytes:
-        return lines.context(file, self.reader.package.profile.name, self.policy)
+        aliases = self.reader.aliases.versions if self.reader.aliases else ()
+        return lines.context(file, self.reader.package.profile.name, self.policy, aliases)
+
+    def _load_aliases(self, file: File) -> None:
+        """Before the reader runs ahead and something is copied to the database."""
+        if self.reader.aliases and file.entity.kept:
+            self.reader.aliases.load(file.entity)
 
     def _rows(self, file: File) -> Iterator[pl.DataFrame]:
+        self._load_aliases(file)
         return self._telling(file, self.reader.file(file))
 
     def _telling(self, file: File, batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -134,6 +141,7 @@ class Changes:
                 keys.append(rows.select("line", "sourced_id"))
                 yield rows
 
+        self._load_aliases(file)
         batches = self._telling(file, self.reader.chosen(file, found.unknown))
         stage.copy_rows(self.db, entity, noted(batches))
         stage.drop_unchanged(self.db, entity, self.tenant_id)

@@ -1,9 +1,10 @@
 """A run goes on after somebody has answered: what was shown is applied, or shown anew with less.
 
-approve: exactly the change set that is kept, without what was excluded, becomes a version. exclude:
-what leaving schools or entities out would come to is worked out and shown; the approval then names
-the hash of that. If the district has moved since, nothing is done and the run waits as before. All
-of it is one transaction under the lock on the district, like the attempt that made the change set.
+approve: exactly the change set that is kept, without what was excluded, becomes a version. exclude
+and rekey: what leaving schools or entities out, or accepting the re-key map, would come to is
+worked out and shown; the approval then names the hash of that. If the district has moved since,
+nothing is done and the run waits as before. All of it is one transaction under the lock on the
+district, like the attempt that made the change set.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from pipeline import claims, exclusions, proposals, publish
+from pipeline import claims, exclusions, proposals, publish, rekeyed
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.merge import Merge
@@ -22,7 +23,7 @@ from schemas.events import Emit, RunEnded, RunStarted, StageStarted
 from schemas.policy import Policy
 from schemas.proposals import Except
 from schemas.roster import ROSTERING, AnyEntity
-from schemas.runs import Counts, Stage
+from schemas.runs import Counts, Mode, Stage
 
 WORK_MEM = "128MB"
 FAILURES = {
@@ -40,6 +41,11 @@ FAILURES = {
         "en": "What remains without these schools and entities does not hold together ({rules})."
         " Nothing was changed.",
         "ja": "除外した残りの変更では整合が取れません({rules})。何も変更していません。",
+    },
+    "rekey_breaks": {
+        "en": "With the re-key map accepted, the changes do not hold together ({rules})."
+        " Nothing was changed.",
+        "ja": "sourcedId の対応表を適用すると整合が取れません({rules})。何も変更していません。",
     },
 }
 
@@ -86,11 +92,14 @@ class Deciding:
         self._enter("check")
         proposals.stand(self.db, self.claim.id)
         examples = self._excluded(decision, first=base == 0)
+        self._rekeyed(decision)
         tally = proposals.tally(self.db, self.claim.tenant_id, first=base == 0)
         if decision["kind"] == "exclude":
             preview = asked.preview or {}
             shown = exclusions.shown(decision["except"], examples, preview, tally)
-            return self._shown(asked, shown)
+            return self._shown(asked, exclusions=shown)
+        if decision["kind"] == "rekey":
+            return self._shown(asked, rekey=rekeyed.shown(self.db, self.claim, tally))
         if tally.diff != decision["diff"]:
             raise Impossible("diff_changed")
         return self._apply(base, asked, Policy.model_validate(decided))
@@ -105,9 +114,16 @@ class Deciding:
             raise Impossible("exclusions_break", rules=", ".join(sorted(wrong)))
         return examples
 
-    def _shown(self, asked: Asked, shown: Mapping[str, Any]) -> RunEnded:
+    def _rekeyed(self, decision: Mapping[str, Any]) -> None:
+        """Let the change set bear the hub's ids, if the re-key map is accepted."""
+        if decision["kind"] != "rekey" and not decision.get("rekey"):
+            return
+        if wrong := rekeyed.accept(self.db, self.claim):
+            raise Impossible("rekey_breaks", rules=", ".join(sorted(wrong)))
+
+    def _shown(self, asked: Asked, **shown: Mapping[str, Any]) -> RunEnded:
         proposals.fall(self.db)
-        state = proposals.wait_again(self.db, self.claim, self.watch, exclusions=shown)
+        state = proposals.wait_again(self.db, self.claim, self.watch, **shown)
         return RunEnded(run_id=self.claim.id, state=state, findings=dict(asked.findings))
 
     def _apply(self, base: int, asked: Asked, policy: Policy) -> RunEnded:
@@ -126,7 +142,7 @@ class Deciding:
             self.claim,
             self.watch,
             merge,
-            balanced(counts, asked.preview or {}),
+            self._balanced(counts, asked, merge.version),
             profile=asked.profile,
             findings=asked.findings,
         )
@@ -137,6 +153,16 @@ class Deciding:
             counts=published.counts,
             findings=dict(asked.findings),
         )
+
+    def _balanced(
+        self, counts: Mapping[str, Counts], asked: Asked, version: int
+    ) -> dict[str, Counts]:
+        """The counts of every file; where the map was accepted, it becomes aliases."""
+        seen = asked.preview or {}
+        if not (asked.decision or {}).get("rekey"):
+            return balanced(counts, seen)
+        renamed = rekeyed.remember(self.db, self.claim, version)
+        return with_aliases(counts, seen, asked.modes or {}, renamed)
 
     def _back(self, impossible: Impossible) -> RunEnded:
         with tenant(self.db, self.claim.tenant_id):
@@ -175,4 +201,22 @@ def balanced(became: Mapping[str, Counts], preview: Mapping[str, Counts]) -> dic
         )
         if excluded := sum(exclusions.difference(seen, merged).values()):
             counts[file]["excluded"] = excluded
+    return counts
+
+
+def with_aliases(
+    became: Mapping[str, Counts],
+    preview: Mapping[str, Counts],
+    modes: Mapping[str, Mode],
+    renamed: Mapping[str, int],
+) -> dict[str, Counts]:
+    """The same where the map was accepted: what would have been new and gone is as it was."""
+    counts: dict[str, Counts] = {}
+    for file, merged in became.items():
+        seen = preview.get(file, Counts())
+        if file in preview or any(merged.values()) or file in renamed:
+            rows, rejected = seen.get("rows", 0), seen.get("rejected", 0)
+            counts[file] = publish.balanced(merged, rows, modes.get(file), rejected)
+            if file in renamed:
+                counts[file]["rekeyed"] = renamed[file]
     return counts

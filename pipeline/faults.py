@@ -10,7 +10,7 @@ sourcedId, and files that cannot be read. So it can be told later which findings
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -130,6 +130,15 @@ class Findings:
     def about(self, file: str, sourced_id: str, column: str) -> int | None:
         """The first finding about a cell, by the name of its file and its column in the header."""
         return self._places.get((f"{file}.csv", sourced_id, column))
+
+    def go_by(self, ids: Callable[[str, Collection[str]], Mapping[str, str]]) -> None:
+        """Know records by other sourcedIds: `ids` of a file, where they have any."""
+        for file, keys in self.keys.items():
+            other = ids(file, keys)
+            self.keys[file] = {other.get(key, key): number for key, number in keys.items()}
+            for (name, key, column), number in [*self._places.items()]:
+                if name == f"{file}.csv" and key in other:
+                    self._places[name, other[key], column] = number
 
     def sift(self, entity: AnyEntity, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows without error; of the others only what they point at is kept."""

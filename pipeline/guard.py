@@ -6,14 +6,14 @@ in `schemas.guard`; a run with a reason waits until somebody approves it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal, TypeAlias
 
 from psycopg import sql
 
-from pipeline import proposals, undo
+from pipeline import proposals, rekey, undo
 from pipeline.claims import Claim
 from pipeline.database import Connection, one
 from pipeline.opening import Package
@@ -37,6 +37,11 @@ class Guard:
     reasons: list[Reason] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
+    @property
+    def rekeys(self) -> bool:
+        """Whether a re-key map is proposed."""
+        return any(reason.code == "rekey" for reason in self.reasons)
+
     def json(self) -> dict[str, Any]:
         """The reasons, and what was not looked at."""
         return {
@@ -55,7 +60,9 @@ class Guard:
         if self.thresholds.on:
             self.reasons += self._other_year(first=first)
             if not first:
-                self.reasons += self._shares(tally)
+                stored = self._stored()
+                self.reasons += self._shares(tally, stored)
+                self.reasons += self._rekeyed(tally, stored)
         if not first:
             self.reasons += self._again()
 
@@ -95,9 +102,12 @@ class Guard:
         if years and not right:
             yield Reason("school_year", facts={"as_of": self.as_of.isoformat()})
 
-    def _shares(self, tally: Tally) -> Iterator[Reason]:
+    def _stored(self) -> dict[str, int]:
+        """How many active records of each file there are."""
         key = {"tenant_id": self.claim.tenant_id}
-        stored: dict[str, int] = dict(self.db.execute(NAMED["active"], key).fetchall())
+        return dict(self.db.execute(NAMED["active"], key).fetchall())
+
+    def _shares(self, tally: Tally, stored: Mapping[str, int]) -> Iterator[Reason]:
         for file, counts in tally.changes.items():
             for code, action in WATCHED.items():
                 count = counts.get(action, 0)
@@ -124,6 +134,25 @@ class Guard:
         threshold = getattr(self.thresholds, code)
         if self._matters(count) and stored and count > threshold * stored:
             yield Reason(code, file, school, count, stored, min(count / stored, 1.0), threshold)
+
+    def _rekeyed(self, tally: Tally, stored: Mapping[str, int]) -> Iterator[Reason]:
+        """Records that seem to have other sourcedIds now; which is which is told by the map."""
+        if not self.thresholds.rekey:
+            return
+        share = self.thresholds.rekey_share
+        entities = rekey.suspected(tally, stored, share, self.thresholds.at_least)
+        for found in rekey.recognise(self.db, self.claim.tenant_id, entities, stored, share):
+            active = stored[found.file]
+            facts = {"vanished": found.vanished, "new": found.new, "ambiguous": found.ambiguous}
+            yield Reason(
+                "rekey",
+                found.file,
+                count=found.alike,
+                stored=active,
+                share=min(found.alike / active, 1.0),
+                threshold=share,
+                facts=facts,
+            )
 
     def _again(self) -> Iterator[Reason]:
         """What was undone stays undone until it is released, whatever the thresholds say."""

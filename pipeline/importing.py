@@ -22,7 +22,7 @@ from obstore.store import ObjectStore
 from psycopg.errors import UniqueViolation
 from psycopg.sql import Identifier
 
-from pipeline import claims, mapping, proposals, stage
+from pipeline import aliases, claims, mapping, proposals, rekey, stage
 from pipeline.beside import Beside, Chunk
 from pipeline.changes import Changes
 from pipeline.claims import SQL, Claim, Watch
@@ -128,6 +128,7 @@ class Import:
         review = (asked.apply or policy.apply) == "review"
         guard = Guard(self.db, self.claim, policy.guard, asked.as_of)
         merge = Merge(self.db, self.claim.tenant_id, base + 1)
+        self.reader.aliases = aliases.standing(self.db, self.claim.tenant_id, self.folder)
         self._enter("open")
         self._open(policy.reading)
         guard.opened(self.reader.package)
@@ -207,6 +208,8 @@ class Import:
         else:
             proposals.move(self.db, self.claim.id)
         proposals.seal(self.db, self.claim, indexed=self.indexed)
+        if guard.rekeys:
+            rekey.keep(self.db, self.claim)
         claims.hold(self.db, self.claim)
         preview = settled(tally.counts(self.reader.rows), self.reader, self.rejected)
         shown = proposals.Shown(base, tally, preview, self.reader.package.modes, guard.json())
@@ -347,12 +350,25 @@ class Import:
             first=first,
             sound=frozenset(self.sound),
         )
-        settled = settling.settle()
+        settled = self._settled(settling)
         self.rejected = settling.rejected
         for file in settling.unlike:  # its lines do not stand for the stored records
             self.reader.books.pop(file, None)
         if not settled:
             raise Refused
+
+    def _settled(self, settling: Settling) -> bool:
+        """What is stored goes by the hub's ids, what people read by those of their files."""
+        if self.reader.aliases is None:
+            return settling.settle()
+        self.reader.aliases.settle(self.findings)
+        try:
+            settled = settling.settle()
+        except TooMany:
+            self.reader.aliases.name(self.findings)
+            raise
+        self.reader.aliases.name(self.findings)
+        return settled
 
     def _reject(self) -> RunEnded:
         counts = {

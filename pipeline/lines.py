@@ -14,7 +14,7 @@ to say is not kept, so it is read, and said, again. Losing kept lines costs time
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -74,12 +74,15 @@ def as_numbers(blob: bytes) -> pl.Series:
     return packed.explode()
 
 
-def context(file: File, profile: str, reading: Reading) -> bytes:
-    """What the meaning of a line depends on, besides its bytes."""
+def context(file: File, profile: str, reading: Reading, aliases: Collection[int] = ()) -> bytes:
+    """What the meaning of a line depends on, besides its bytes.
+
+    `aliases`: the versions whose aliases stand, for known lines stand for the hub's ids.
+    """
     rules = sorted((rule.id, rule.severity) for rule in RULES.values())
     facts = [MEANING, rules, file.entity.file, file.header, file.fingerprint, file.mode, profile]
     policy = {**reading.model_dump(mode="json"), "repairs": sorted(reading.repairs)}
-    text = json.dumps([*facts, policy])
+    text = json.dumps([*facts, policy, *aliases])
     return blake2b(text.encode(), digest_size=32).digest()
 
 

@@ -27,7 +27,7 @@ from pipeline.stage import gone, is_empty, names, staged
 from schemas import schools
 from schemas.proposals import KEPT, SCHEMA, Apply, kept_keys, kept_rows
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
-from schemas.runs import Counts, State
+from schemas.runs import Counts, Mode, State
 from schemas.statements import load
 
 NAMED = load("pipeline", "proposals.sql")
@@ -43,7 +43,7 @@ class Asked:
     base_version: int | None
     diff: str | None
     preview: Mapping[str, Counts] | None
-    modes: Mapping[str, str] | None
+    modes: Mapping[str, Mode] | None
     guard: Mapping[str, Any] | None
     decision: Mapping[str, Any] | None
     exclusions: Mapping[str, Any] | None
@@ -102,16 +102,19 @@ def seal(db: Connection, claim: Claim, *, indexed: Collection[AnyEntity] = ()) -
         _, keys = places(claim.id, entity)
         db.execute(SQL("create index on {} (sourced_id)").format(keys))
         for table in places(claim.id, entity):
-            db.execute(
-                SQL("alter table {} enable row level security, force row level security").format(
-                    table
-                )
-            )
-            db.execute(
-                SQL("create policy tenant on {} using ((select rosterhub.tenant()) = {})").format(
-                    table, Literal(claim.tenant_id)
-                )
-            )
+            close(db, claim.tenant_id, table)
+
+
+def close(db: Connection, tenant_id: int, table: Identifier) -> None:
+    """Close a kept table to every other district."""
+    db.execute(
+        SQL("alter table {} enable row level security, force row level security").format(table)
+    )
+    db.execute(
+        SQL("create policy tenant on {} using ((select rosterhub.tenant()) = {})").format(
+            table, Literal(tenant_id)
+        )
+    )
 
 
 def stand(
@@ -406,6 +409,7 @@ def wait_again(
     watch: Watch,
     *,
     exclusions: Mapping[str, Any] | None = None,
+    rekey: Mapping[str, Any] | None = None,
     failure: Mapping[str, str] | None = None,
 ) -> State:
     """Go back to waiting; answer how. Raises Fenced where the claim is gone."""
@@ -413,6 +417,7 @@ def wait_again(
     watch.over.set()
     facts = {
         "exclusions": None if exclusions is None else Jsonb(exclusions),
+        "rekey": None if rekey is None else Jsonb(rekey),
         "failure": None if failure is None else Jsonb(failure),
     }
     (state,) = one(db, NAMED["wait_again"], claim.key | facts)

@@ -13,7 +13,7 @@ from pipeline.reading import Reader
 from schemas.roster import ROSTERING
 from schemas.runs import Counts, Mode
 
-WRITTEN = ("created", "updated", "deleted", "touched")
+WRITTEN = ("created", "updated", "deleted", "touched", "rekeyed")
 GROWN = 1000  # new records after which the statistics of a table are old
 
 

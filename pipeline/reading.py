@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from pipeline import found, lines, text
 from pipeline.ahead import ahead
+from pipeline.aliases import Aliases
 from pipeline.archive import damage
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection
@@ -100,6 +101,7 @@ class Reader:
     reading: Reading = field(default_factory=Reading)
     mended: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     counted: defaultdict[str, list[pl.Series]] = field(default_factory=lambda: defaultdict(list))
+    aliases: Aliases | None = None
 
     def batches(self) -> Iterator[tuple[File, pl.DataFrame]]:
         """The good rows of every file, in load order."""
@@ -169,11 +171,15 @@ class Reader:
                 if name in self.books:
                     self.counted[name].append(beyond.lines.cast(pl.UInt32))  # there may be millions
             rows = self.findings.sift(file.entity, read.rows)
-            good = digested(typed(file.entity, layout, file.mode, rows))
+            good = digested(self._by_hub_ids(file, typed(file.entity, layout, file.mode, rows)))
             if book := self.books.get(name):
                 book.add(lines.of_rows(body, good))
             yield good
         self._add(name, interpreter.repairs())
+
+    def _by_hub_ids(self, file: File, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows by the ids under which the hub knows the records."""
+        return self.aliases.translate(file.entity, rows) if self.aliases else rows
 
     def _add(self, name: str, findings: Iterable[Finding]) -> None:
         for finding in findings:

@@ -15,7 +15,7 @@ from typing import LiteralString
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from pipeline import claims, found, publish, stage
+from pipeline import claims, found, publish, rekeyed, stage
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.faults import Findings, TooMany
@@ -35,7 +35,7 @@ from schemas.statements import load
 NAMED = load("pipeline", "undo.sql")
 WORK_MEM = "128MB"  # some hash tables at a time
 SHOWN = 1000  # references of one kind that hold no more
-WRITTEN = ("created", "updated", "deleted", "touched")
+WRITTEN = ("created", "updated", "deleted", "touched", "rekeyed")
 
 
 class Refused(Exception):
@@ -153,6 +153,8 @@ class Undo:
         claims.hold(db, claim)
         if touched := merge.touch_users(self.counts):
             self.counts.setdefault("users", Counts())["touched"] = touched
+        for file, renamed in rekeyed.taken_back(db, claim).items():
+            self.counts.setdefault(file, Counts())["rekeyed"] = renamed
         changed = any(count.get(what) for count in self.counts.values() for what in WRITTEN)
         version = merge.version if changed else merge.version - 1
         found.save(db, claim, self.findings)

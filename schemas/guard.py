@@ -57,6 +57,13 @@ REASONS: Mapping[str, Sentence] = {
         "{count} changes of {entity} in version {undone}, which version {undo} took back,"
         " would be made again.",
     ),
+    "rekey": Sentence(
+        "{entity} の sourcedId が付け替えられたようです。"
+        "なくなった {vanished} 件と新しい {new} 件のうち、{count} 件は同じ内容です"
+        "(対応を決められないもの {ambiguous} 件)。",
+        "The sourcedIds of {entity} seem to have been changed: of {vanished} records that vanish"
+        " and {new} that are new, {count} are alike; {ambiguous} more cannot be told apart.",
+    ),
 }
 
 SKIPPED: Mapping[str, Sentence] = {

@@ -58,6 +58,7 @@ class Guard(_Part):
     """When a run is held until somebody approves it (D8).
 
     Shares are of the stored records, per entity and per school; small numbers never hold a run.
+    `rekey_share`: of the records of an entity that have vanished while new ones look alike.
     """
 
     on: bool = True
@@ -68,6 +69,7 @@ class Guard(_Part):
     older_package: bool = True
     school_year: bool = True
     rekey: bool = True
+    rekey_share: Share = 0.10
 
 
 class Policy(_Part):

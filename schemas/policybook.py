@@ -86,6 +86,10 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "Hold when many identifiers have changed while the records look alike.",
         "内容が似たまま多くの識別子が変わっているとき保留します。",
     ),
+    "guard.rekey_share": (
+        "Identifiers have changed when new records look like this share of an entity's records.",
+        "種類別に、この割合以上のレコードと似た新しいレコードがあるとき、識別子の変更とみなします。",
+    ),
     "newer": (
         "A newer package takes the place of one that waits for an answer, or waits behind it.",
         "回答待ちの取り込みがあるとき、新しいパッケージで置き換えるか、後ろで待つか。",

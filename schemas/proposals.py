@@ -1,7 +1,8 @@
 """What a run would change, kept until somebody answers: where it lies, and what can be answered.
 
 A change set of a waiting run lies in tables of its own, two for each entity: rows that are new or
-changed, and keys that are gone. The workers write them, the gateway reads them.
+changed, and keys that are gone; where sourcedIds seem to have changed, the proposed map is a third.
+The workers write them, the gateway reads them.
 """
 
 import re
@@ -24,7 +25,7 @@ APPLIES: tuple[Apply, ...] = get_args(Apply)
 WAITING: tuple[State, ...] = ("review", "held")
 """Not ended, but it is a person's turn."""
 
-Answer: TypeAlias = Literal["approve", "exclude", "reject"]
+Answer: TypeAlias = Literal["approve", "exclude", "rekey", "reject"]
 
 
 def prefix_of(run_id: UUID) -> str:
@@ -40,6 +41,11 @@ def kept_rows(run_id: UUID, entity: AnyEntity) -> tuple[str, str]:
 def kept_keys(run_id: UUID, entity: AnyEntity) -> tuple[str, str]:
     """The table of the keys that are gone."""
     return SCHEMA, f"{prefix_of(run_id)}gone_{entity.table}"
+
+
+def kept_map(run_id: UUID) -> tuple[str, str]:
+    """The table of the proposed re-key map: `entity, source_id, hub_id, alike`."""
+    return SCHEMA, f"{prefix_of(run_id)}rekey"
 
 
 def day_of(name: str | None) -> date | None:

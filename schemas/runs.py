@@ -40,6 +40,8 @@ class Counts(TypedDict, total=False):
     `rows` are those in the file: `created + updated + unchanged + rejected`, and in a delta also
     `deleted`. In bulk `deleted` are stored records that the file no longer has. `touched` are users
     of whom only a part changed, `excluded` are changes that whoever approved the run left out.
+    `rekeyed` are records whose source has another sourcedId from this version on; in an undo, those
+    of which that ends.
     """
 
     rows: int
@@ -50,3 +52,4 @@ class Counts(TypedDict, total=False):
     deleted: int
     touched: int
     excluded: int
+    rekeyed: int

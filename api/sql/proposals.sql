@@ -1,6 +1,6 @@
 -- hold --
 -- The run, until this transaction has answered it.
-select id, kind, state, diff, base_version, exclusions, decision, guard
+select id, kind, state, diff, base_version, exclusions, rekey, decision, guard
 from runs
 where tenant_id = %(tenant_id)s
     and id = %(run_id)s
@@ -47,6 +47,15 @@ where tenant_id = %(tenant_id)s
 order by school, entity
 limit %(limit)s
 
+-- rekey_page --
+-- The proposed map, behind a place; the table is that of the run.
+select entity, source_id, hub_id, alike
+from {map}
+where (%(entity)s::text is null or entity = %(entity)s)
+    and (%(after_entity)s::text is null or (entity, source_id) > (%(after_entity)s, %(after_id)s))
+order by entity, source_id
+limit %(limit)s
+
 -- shown --
 -- What a run showed, and whether it is still kept.
 select
@@ -57,6 +66,7 @@ select
     preview,
     guard,
     exclusions,
+    rekey,
     to_regclass(%(table)s) is not null as kept
 from runs
 where tenant_id = %(tenant_id)s

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import click
 
+from deploy.cli.aliases import aliases
 from deploy.cli.check import check
 from deploy.cli.dev import dev
 from deploy.cli.districts import districts
@@ -23,7 +24,7 @@ from deploy.cli.mappings import mappings
 from deploy.cli.migrate import migrate
 from deploy.cli.policy import policy
 from deploy.cli.push import push
-from deploy.cli.review import approve, diff, reject
+from deploy.cli.review import approve, diff, reject, rekey_map
 from deploy.cli.runs import runs
 from deploy.cli.sample import sample
 from deploy.cli.screen import Screen
@@ -104,10 +105,10 @@ def everywhere(command: click.Command) -> click.Command:
     return command
 
 
-for part in (findings, diff, approve, reject):
+for part in (findings, diff, rekey_map, approve, reject):
     runs.add_command(part)
 for command in (
-    *(dev, push, check, runs, versions, mappings, policy),
+    *(dev, push, check, runs, versions, aliases, mappings, policy),
     *(sample, keys, districts, serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))

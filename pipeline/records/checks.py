@@ -23,7 +23,7 @@ from schemas.columns import AnyColumn, Column, Ref
 from schemas.profiles import PROFILES
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
-from schemas.roster.people import Role, User
+from schemas.roster.people import Role, User, UserProfile
 from schemas.roster.teaching import Class, Enrollment
 from schemas.rules import Rule
 
@@ -39,7 +39,8 @@ class Check:
 
     `near`: by relation, a column and the query for its keys. `parts`: queries with a name of their
     own. `whole`: columns of files that must be known completely, for the rule looks for what is
-    not there; a faulty row of theirs that names `person` is what the finding follows from.
+    not there; a faulty row of theirs that names `person` is what the finding follows from. `ids`:
+    values and facts that are sourcedIds, and where from, as far as `column` does not say so.
     `profiles` are those that have the rule; to the `advised` ones it is a warning whatever it is.
     """
 
@@ -51,6 +52,7 @@ class Check:
     parts: Mapping[str, LiteralString] = field(default_factory=dict)
     whole: tuple[Column, ...] = ()
     facts: tuple[str, ...] = ()
+    ids: Mapping[str, AnyColumn] = field(default_factory=dict)
     profiles: frozenset[str] = ALL
     advised: frozenset[str] = frozenset()
 
@@ -196,6 +198,7 @@ CHECKS: tuple[Check, ...] = (
             where r.role_type = 'primary' and r.line > p.first
         """,
         facts=("org",),
+        ids={"value": Role.user_sourced_id, "org": Role.org_sourced_id},
     ),
     # CSV binding 8, roles: a profile of the same person.
     Check(
@@ -216,6 +219,7 @@ CHECKS: tuple[Check, ...] = (
             where p.user_sourced_id <> r.user_sourced_id
         """,
         facts=("found",),
+        ids={"found": UserProfile.user_sourced_id},
     ),
     # CSV binding 7: users need roles.
     Check(
@@ -231,6 +235,7 @@ CHECKS: tuple[Check, ...] = (
             )
         """,
         whole=(Role.user_sourced_id,),
+        ids={"value": User.sourced_id},
     ),
     # CSV binding 8, users: the person should hold a role at the main org.
     Check(
@@ -288,6 +293,7 @@ CHECKS: tuple[Check, ...] = (
                   and coalesce(o.line, 0) < t.line and o.since < t.until and t.since < o.until
             )
         """,
+        ids={"value": Enrollment.class_sourced_id},
     ),
     # CSV binding 8, academicSessions: a session is a part of its parent.
     Check(
@@ -371,6 +377,7 @@ CHECKS: tuple[Check, ...] = (
             )
         """,
         whole=(Role.user_sourced_id,),
+        ids={"value": Role.user_sourced_id},
         profiles=JAPAN,
         advised=UNSURE,
     ),
@@ -400,6 +407,7 @@ CHECKS: tuple[Check, ...] = (
         """,
         facts=("role",),
         whole=(Role.user_sourced_id,),
+        ids={"value": Role.user_sourced_id},
         profiles=JAPAN,
     ),
     # Japan profile 5, orgs: a school's parent is its district where there is one.
@@ -491,6 +499,7 @@ CHECKS: tuple[Check, ...] = (
             )
         """,
         whole=(Enrollment.user_sourced_id,),
+        ids={"value": User.sourced_id},
         profiles=JAPAN,
     ),
 )

@@ -19,7 +19,8 @@ returning id;
 update runs set
     state = case when jsonb_array_length(guard -> 'reasons') > 0 then 'held' else 'review' end,
     stage = 'check', lease_until = null, worker = null, decision = null,
-    exclusions = coalesce(%(exclusions)s, exclusions), failure = %(failure)s
+    exclusions = coalesce(%(exclusions)s, exclusions), rekey = coalesce(%(rekey)s, rekey),
+    failure = %(failure)s
 where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running'
 returning state;
 
@@ -55,7 +56,7 @@ where o.tenant_id = %(tenant_id)s and o.kind = 'import'
   and (o.created_at, o.id) < (r.created_at, r.id)
   and (
     o.state in ('review', 'held')
-    or o.state = 'queued' and (o.decision ->> 'kind' = 'exclude' or %(applied)s and o.decision is not null)
+    or o.state = 'queued' and (o.decision ->> 'kind' in ('exclude', 'rekey') or %(applied)s and o.decision is not null)
   )
 order by o.created_at, o.id
 for update of o;

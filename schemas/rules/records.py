@@ -15,6 +15,14 @@ DUPLICATE = Rule(
     "keep one row per record.",
     "1 つの記録は 1 行にしてください。",
 )
+ALIASED_TWICE = Rule(
+    "record.aliased_twice",
+    "error",
+    "{value} and {hub} are one record since its sourcedId was changed; {file} has it more than once.",
+    "{value} と {hub} は、sourcedId の付け替え後は同じ記録です。{file} に 2 回以上あります。",
+    "keep one row per record, with the sourcedId that the source uses now.",
+    "1 つの記録は 1 行にし、現在の sourcedId だけを使ってください。",
+)
 REFERENCE = Rule(
     "reference.missing",
     "error",

@@ -17,6 +17,7 @@ from schemas.proposals import day_of
 from schemas.settings import Settings
 from tests.api.conftest import Books, Client, District
 from tests.pipeline.conftest import TOWN, Package
+from tests.pipeline.test_rekey import renamed
 from workers.imports import Importer
 from workers.objects import open_store
 
@@ -404,3 +405,93 @@ def test_another_district_neither_sees_nor_answers(
     for word, body in bodies.items():
         assert other.answer(run, word, body).status_code == 404
     assert town.run(run)["state"] == "review"
+
+
+class TestRekey:
+    """Every user of the town has another sourcedId."""
+
+    USERS = renamed(TOWN, "users")
+
+    @pytest.fixture
+    def held(self, town: Town) -> dict[str, Any]:
+        policy = {"guard": {"at_least": 1, "absent_files": False, "school_year": False}}
+        town.hub.ask("PATCH", "/api/v1/policy", town.district.key, json=policy)
+        run = town.push(self.USERS)
+        assert run["state"] == "held", run
+        return run
+
+    def test_the_map_is_paged_and_downloaded(self, town: Town, held: dict[str, Any]) -> None:
+        path = held["links"]["rekey"]
+        found = town.items(f"{path}?limit=2")
+        assert len(found) == len(TOWN.rows["users"])
+        assert found[0] == {
+            "entity": "users",
+            "sourcedId": "new-father",
+            "hubSourcedId": "father",
+            "alike": ["userMasterIdentifier"],
+        }
+        assert town.items(f"{path}?entity=orgs") == []
+        text = town.hub.get(f"{path}.csv?lang=en", town.district.key).content
+        assert text.startswith(BOM)
+        rows = [*csv.reader(io.StringIO(text.decode("utf-8-sig")))]
+        assert rows[1] == ["users", "new-father", "father", "userMasterIdentifier"]
+        lines = town.hub.get(f"{path}.ndjson", town.district.key).text.splitlines()
+        assert [json.loads(line) for line in lines] == found
+
+    def test_accepting_it_takes_two_steps_and_keeps_the_ids(
+        self, town: Town, held: dict[str, Any]
+    ) -> None:
+        users = "/ims/oneroster/rostering/v1p2/users"
+        before = town.hub.get(users, town.district.key)
+        refused = town.answer(held, "approve", {"diff": held["diff"], "rekey": True})
+        assert (refused.status_code, refused.json["code"]) == (409, "diff_changed")
+        asked = town.answer(held, "rekey")
+        assert asked.status_code == 202
+        town.work()
+        run = town.run(held)
+        assert (run["state"], run["version"]) == ("held", None)
+        assert run["rekey"]["rekeyed"] == {"users": len(TOWN.rows["users"])}
+        assert run["rekey"]["diff"] != run["diff"]
+        wrong = town.answer(held, "approve", {"diff": run["diff"], "rekey": True})
+        assert (wrong.status_code, wrong.json["code"]) == (409, "diff_changed")
+        done = town.answer(held, "approve", {"diff": run["rekey"]["diff"], "rekey": True})
+        assert done.status_code == 202
+        town.work()
+        run = town.run(held)
+        assert (run["state"], run["version"]) == ("applied", 2)
+        after = town.hub.get(users, town.district.key)
+        assert after.json == before.json
+        assert town.push(self.USERS)["version"] == 2
+
+    def test_aliases_are_listed_and_found_by_either_id(
+        self, town: Town, held: dict[str, Any], south: District
+    ) -> None:
+        town.answer(held, "rekey")
+        town.work()
+        town.answer(held, "approve", {"diff": town.run(held)["rekey"]["diff"], "rekey": True})
+        town.work()
+        found = town.items("/api/v1/aliases?limit=2")
+        assert len(found) == len(TOWN.rows["users"])
+        taro = {
+            "entity": "users",
+            "sourcedId": "new-taro",
+            "hubSourcedId": "taro",
+            "version": 2,
+        }
+        for query in ("sourcedId=taro", "sourcedId=new-taro", "entity=users&sourcedId=taro"):
+            assert town.items(f"/api/v1/aliases?{query}") == [taro]
+        assert town.hub.get("/api/v1/aliases", south.key).json["items"] == []
+        assert town.hub.get("/api/v1/aliases?entity=nothing", south.key).status_code == 400
+
+    def test_it_is_accepted_for_the_whole_run(self, town: Town, held: dict[str, Any]) -> None:
+        body = {"diff": "x", "rekey": True, "except": {"schools": ["north"], "entities": []}}
+        assert town.answer(held, "approve", body).status_code == 422
+
+    def test_a_run_without_a_map_has_none(self, town: Town) -> None:
+        run = town.review(CHANGED)
+        assert "rekey" not in run["links"]
+        for answer in (
+            town.hub.get(f"{PATH}/{run['id']}/rekey", town.district.key),
+            town.answer(run, "rekey"),
+        ):
+            assert (answer.status_code, answer.json["code"]) == (409, "nothing_to_rekey")

@@ -39,8 +39,13 @@ RUNS |= {
 }
 ACTS = {f"/api/v1/imports/{{run_id}}/{act}" for act in ("cancel", "reject", "retry")}
 SHOWN = {
-    f"/api/v1/imports/{{run_id}}/{rest}" for rest in ("preview", "diff", "diff.csv", "diff.ndjson")
+    f"/api/v1/imports/{{run_id}}/{rest}"
+    for rest in (
+        *("preview", "diff", "diff.csv", "diff.ndjson"),
+        *("rekey", "rekey.csv", "rekey.ndjson"),
+    )
 }
+ALIASES = {"/api/v1/aliases"}
 ANSWERS = {f"/api/v1/imports/{{run_id}}/{act}" for act in ("approve", "exclusions")}
 MAPPINGS = {"/api/v1/mappings", "/ims/oneroster/v1p2/mappings/{entity_type}"} | {
     f"/api/v1/mappings/{rest}"
@@ -63,7 +68,7 @@ HISTORY = {f"{VERSION}{rest}" for rest in ("", "/diff", "/diff.csv", "/diff.ndjs
 TIMELINES = {"/api/v1/versions", "/api/v1/records/{entity}/{sourced_id}/timeline"}
 WAYS_BACK = {f"{VERSION}/{act}" for act in ("undo", "release")}
 MATRIX = OPEN | ADMINISTRATORS | SETTINGS | LISTS | RUNS | ACTS | MAPPINGS | RECORDS
-MATRIX |= SHOWN | ANSWERS | HISTORY | TIMELINES | WAYS_BACK
+MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK
 
 SECRET = "northern-secret"
 
@@ -181,6 +186,7 @@ def test_another_district_gets_nothing_though_its_identifiers_are_the_same(
         body = {"diff": "x"} if path.endswith("approve") else {"schools": ["x"]}
         real = path.replace("{run_id}", run_id)
         assert hub.post(real, south.key, json=body).status_code == 404
+    assert hub.post(f"/api/v1/imports/{run_id}/rekey", south.key).status_code == 404
     for path in ADMINISTRATORS:
         real = path.replace("{district_id}", "north").replace("{key_id}", "x")
         for method in routes(hub)[path]:

@@ -21,6 +21,7 @@ from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from tests.api.conftest import Books
 from tests.pipeline.conftest import TOWN, Package
+from tests.pipeline.test_rekey import renamed
 from workers.imports import Importer
 from workers.objects import open_store
 
@@ -131,6 +132,16 @@ def test_what_waits_is_looked_at_and_answered(
     said("runs", "cancel", newer.splitlines()[0])
     assert cli.run(("runs", "watch", newer.splitlines()[0])) == 3
     assert "has cancelled it" in capfd.readouterr().err
+
+    said("policy", "set", "guard.at_least=1", "guard.absent_files=false", "guard.school_year=false")
+    run = push(renamed(TOWN, "classes"), status=5).splitlines()[0]
+    assert "new-c1" in said("runs", "rekey", run)
+    assert "new-c1" in said("runs", "rekey", run, "--csv")
+    assert {e["hubSourcedId"] for e in asked("runs", "rekey", run)["items"]} == {"c1", "c2", "c3"}
+    said("runs", "approve", run, "--rekey", "--except-school", "north", status=2)
+    assert "Applied as version" in said("runs", "approve", run, "--rekey", "--yes", "--wait")
+    assert "new-c2" in said("aliases")
+    assert [each["sourcedId"] for each in asked("aliases", "c2")["items"]] == ["new-c2"]
 
 
 def test_a_run_that_waits_again_says_what_came_of_the_answer(

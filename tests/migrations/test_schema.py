@@ -68,6 +68,7 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
     roster = {name for e in ROSTERING for name in (e.table, f"{e.table}_history")}
     assert names == roster | {
         "admin_keys",
+        "aliases",
         "districts",
         "finding_counts",
         "finding_files",

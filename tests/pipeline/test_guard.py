@@ -272,6 +272,7 @@ class TestUndone:
 
 def test_every_reason_is_said_in_both_languages() -> None:
     facts = {"as_of": "1", "newest": "2", "undone": 3, "undo": 4}
+    facts |= {"vanished": 5, "new": 6, "ambiguous": 7}
     for name in REASONS:
         school = "north" if name.startswith("school_") and name != "school_year" else None
         code = name.removeprefix("school_") if school else name

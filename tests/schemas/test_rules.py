@@ -10,8 +10,8 @@ from schemas.rules import RULES, Finding, Rule
 
 OWN = {"file", "line", "column", "sourced_id", "value"}
 FACTS = {
-    *("count", "expected", "found", "guess", "guess_ja", "limit", "org", "profile", "role", "rows"),
-    *("entity", "since", "target", "template", "undone_by", "version"),
+    *("count", "expected", "found", "guess", "guess_ja", "hub", "limit", "org", "profile", "role"),
+    *("entity", "rows", "since", "target", "template", "undone_by", "version"),
 }
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
 
