@@ -27,8 +27,10 @@ run: $(READY) ## Start everything with a demo district; Ctrl-C stops it. A= adds
 	@exec .venv/bin/rosterhub dev $(A)
 
 ##@ Every change
+# Two at a time, file by file; they must agree on the order of sets to collect the same tests.
 test: $(READY) ## Run the tests; T=tests/deploy runs a part of them
-	.venv/bin/pytest $(T)
+	@export PYTHONHASHSEED=$${PYTHONHASHSEED:-$$(date +%j%S)}; echo "PYTHONHASHSEED=$$PYTHONHASHSEED"; \
+		exec .venv/bin/pytest -n 2 --dist loadfile $(T)
 
 check: $(READY) ## Lint, format, types, import contracts
 	.venv/bin/ruff check

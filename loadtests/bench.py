@@ -37,6 +37,7 @@ GOALS = tomllib.loads(Path(__file__).with_name("goals.toml").read_text(encoding=
 FOLDER = Path(".rosterhub")
 GATEWAY = {"ROSTERHUB_UPLOAD_MAX": str(4 << 30)}
 MB = 1e6
+CHANGED = 0.01  # of the pupils
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,20 +101,19 @@ class Bench:
     def __init__(self, folder: Path, district: District) -> None:
         self.folder, self.district = folder, district
 
-    def package(self, name: str, *, order: int = 0) -> Path:
-        """A package of the district, generated once."""
+    def package(self, name: str, **other: float) -> Path:
+        """A package of the district, or of what became of it, generated once."""
         path = self.folder / f"{name}.zip"
         if not path.exists():
-            counts = write_package(path, replace(self.district, order=order))
+            counts = write_package(path, replace(self.district, **other))  # type: ignore[arg-type]  # by name
             click.echo(f"{name}: {counts['users']:,} users, {counts['enrollments']:,} enrollments")
         return path
 
     def imports(self, server: str, redis: str, repeat: int) -> Iterator[Figure]:
-        """First load, unchanged second push, and the plain COPY of the same text."""
-        first, again = self.package("first"), self.package("again", order=5)
-        rounds = [self.round(server, redis, first, again) for _ in range(repeat)]
+        """First load, later pushes, and the plain COPY of the same text."""
+        rounds = [self.round(server, redis) for _ in range(repeat)]
         plain = median(each["plain"] for each in rounds)
-        for name in ("first_load", "unchanged_push"):
+        for name in ("first_load", "unchanged_push", "changed_push", "preview"):
             seconds = median(each[name] for each in rounds)
             yield Figure(
                 name=name,
@@ -128,9 +128,14 @@ class Bench:
         yield Figure(name="unchanged_wal", value=wal, unit="MB")
         memory = max(each["memory"] for each in rounds)
         yield Figure(name="worker_memory", value=memory, unit="MiB")
+        together = max(each["together"] for each in rounds)
+        yield Figure(name="workers_memory", value=together, unit="MiB")
 
-    def round(self, server: str, redis: str, first: Path, again: Path) -> dict[str, float]:
+    def round(self, server: str, redis: str) -> dict[str, float]:
         """One repetition on a fresh database."""
+        first, again = self.package("first"), self.package("again", order=5)
+        changed = self.package("changed", order=7, generation=1, mutations=CHANGED)
+        later = self.package("later", order=9, generation=2, mutations=CHANGED)
         url = fresh_database(server)
         with running(self.folder, url, redis, GATEWAY) as hub:
             plain = copy_seconds(url, first, self.district.profile)
@@ -139,16 +144,25 @@ class Bench:
             before = wal_position(url)
             repeated, push = applied(hub.push(key, again))
             wal = (wal_position(url) - before) / MB
-            memory = hub.importer_memory()
-        click.echo(f"  plain COPY {plain:.2f} s, first load {load:.2f} s, unchanged {push:.2f} s")
+            _, change = applied(hub.push(key, changed))
+            forget_lines(url)
+            _, preview = reviewed(hub.push(key, later, apply="review"))
+            memory, together = hub.importer_memory(), hub.workers_memory()
+        click.echo(
+            f"  plain COPY {plain:.2f} s, first load {load:.2f} s, unchanged {push:.2f} s,"
+            f" changed {change:.2f} s, preview {preview:.2f} s"
+        )
         drop(server, url)
         return {
             "plain": plain,
             "first_load": load,
             "unchanged_push": push,
+            "changed_push": change,
+            "preview": preview,
             "written": written_rows(repeated) + (repeated["version"] != loaded["version"]),
             "wal": wal,
             "memory": memory,
+            "together": together,
         }
 
     def tenfold(self, server: str, redis: str, figures: list[Figure]) -> Iterator[Figure]:
@@ -166,7 +180,7 @@ class Bench:
             for package in (first, again):
                 _, seconds = applied(hub.push(key, package))
                 click.echo(f"  tenfold: {seconds:.1f} s")
-            memory = hub.importer_memory()
+            memory, together = hub.importer_memory(), hub.workers_memory()
         drop(server, url)
         (usual,) = (figure.value for figure in figures if figure.name == "worker_memory")
         yield Figure(
@@ -176,6 +190,7 @@ class Bench:
             compared_with=f"worker memory of the smaller district, {usual:.0f} MiB",
             ratio=memory / usual,
         )
+        yield Figure(name="workers_memory_tenfold", value=together, unit="MiB")
 
 
 def applied(pushed: tuple[dict[str, Any], float]) -> tuple[dict[str, Any], float]:
@@ -184,6 +199,20 @@ def applied(pushed: tuple[dict[str, Any], float]) -> tuple[dict[str, Any], float
     if run["state"] != "applied" or run["findings"]:
         raise RuntimeError(f"{run['state']}: {run['findings']} {run['failure']}")
     return run, seconds
+
+
+def reviewed(pushed: tuple[dict[str, Any], float]) -> tuple[dict[str, Any], float]:
+    """The run, which must show what it would change."""
+    run, seconds = pushed
+    if run["state"] != "review" or not written_rows({"counts": run["preview"]}):
+        raise RuntimeError(f"{run['state']}: {run['findings']} {run['failure']}")
+    return run, seconds
+
+
+def forget_lines(url: str) -> None:
+    """Let no line be known by heart, so that the next package is validated in full."""
+    with psycopg.connect(url) as db:
+        db.execute("delete from rosterhub.known_lines")
 
 
 def written_rows(run: Mapping[str, Any]) -> int:

@@ -41,12 +41,15 @@ class Hub:
         named = {**admin, "X-RosterHub-District": name}
         return str(self._post("/api/v1/keys", named, json={"label": "bench"})["key"])
 
-    def push(self, key: str, package: Path) -> tuple[dict[str, Any], float]:
-        """Upload a package and wait until its run has ended: the run, and the seconds it took."""
+    def push(self, key: str, package: Path, **query: str) -> tuple[dict[str, Any], float]:
+        """Upload a package and wait until its run has ended, or waits for an answer.
+
+        Answers the run, and the seconds it took.
+        """
         start = time.perf_counter()
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/zip"}
         with package.open("rb") as body:
-            run = self._post("/api/v1/imports", headers, data=body)
+            run = self._post("/api/v1/imports", headers, data=body, params=query)
         while run["state"] in ("received", "queued", "running"):
             if time.perf_counter() - start > PATIENCE:
                 raise TimeoutError(run["id"])
@@ -69,6 +72,10 @@ class Hub:
     def importer_memory(self) -> float:
         """The peak resident memory of the process that imports, in MiB."""
         return max(peak(pid) for pid in descendants(self.workers.pid) if is_importer(pid))
+
+    def workers_memory(self) -> float:
+        """The peaks of the supervisor and all worker processes added up, in MiB."""
+        return sum(map(peak, (self.workers.pid, *descendants(self.workers.pid))))
 
 
 @contextmanager

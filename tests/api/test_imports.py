@@ -224,7 +224,7 @@ def test_a_failure_speaks_both_languages(hub: Client, north: District, books: Bo
     }
 
 
-@pytest.mark.parametrize("strange", ["x", "%00", str(uuid4()), "1"])
+@pytest.mark.parametrize("strange", ["x", "%00", pytest.param(str(uuid4()), id="of nobody"), "1"])
 def test_an_unknown_run_is_404(hub: Client, north: District, strange: str) -> None:
     for path in ("", "/findings", "/events"):
         assert hub.get(f"{PATH}/{strange}{path}", north.key).status_code == 404
