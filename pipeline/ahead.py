@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -14,7 +14,7 @@ class _End(Generic[T]):
         self.error = error
 
 
-def ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = DEPTH) -> Generator[T, None, None]:
     """The same items in the same order, made at most `depth` ahead; an error comes in its place."""
     waiting: queue.Queue[T | _End[T]] = queue.Queue(depth)
     stopped = threading.Event()

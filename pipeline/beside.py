@@ -9,7 +9,7 @@ is swept.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -58,6 +58,7 @@ class Beside:
         self.targets = Targets()
         self.sound: set[str] = set()
         self.clean = False
+        self.staged: Generator[Chunk, None, None] | None = None
 
     def chunks(
         self,
@@ -68,7 +69,8 @@ class Beside:
 
         `clean` looks at all of them, on the staging connection, while the last are being merged.
         """
-        return ahead(self._all(batches, clean), DEPTH)
+        self.staged = ahead(self._all(batches, clean), DEPTH)
+        return self.staged
 
     def _all(
         self,
@@ -100,6 +102,8 @@ class Beside:
 
     def close(self) -> None:
         """Remove the chunks, once nobody reads them any more."""
+        if self.staged is not None:
+            self.staged.close()  # after an error the next chunk may be on its way
         if self.staging is None:
             return
         with self.staging as db:

@@ -309,7 +309,7 @@ class Import:
                 stage.view(db, entity, tables)
             state = Stored(db, self.claim.tenant_id, first=True)
             sound = frozenset(staging.sound)
-            asking = Asking(state, self.findings, self.reader.package.profile, 1, sound=sound)
+            asking = Asking(state, Findings(1), self.reader.package.profile, 1, sound=sound)
             return not any(True for _ in (*asking.errors(), *asking.remarks()))
 
     def _unique(self) -> bool:

@@ -61,7 +61,7 @@ def summary(screen: Screen, run: Json) -> None:
         proposed(screen, run)
     else:
         table(screen, run["counts"])
-    if mapped := mapped_text(screen, run["mappings"]):
+    if mapped := mapped_text(screen, run.get("mappings") or {}):
         screen.result(mapped)
     if run["state"] == "applied":
         screen.result(screen.say(VERSION_PUBLISHED, version=run["version"]))

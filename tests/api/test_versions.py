@@ -394,7 +394,7 @@ class TestTimeline:
         assert touched["line"] is None
         assert made["change"] == "created"
         role, _ = town.items("/api/v1/records/roles/r-teacher2/timeline")
-        assert role["fields"] == {"role": {"before": "ext:librarian", "after": "aide"}}
+        assert role["fields"] == {"role": {"before": "siteAdministrator", "after": "aide"}}
 
     def test_pages_belong_together(self, town: Town) -> None:
         for name in "abcd":

@@ -500,10 +500,7 @@ def test_a_preview_says_what_is_wrong_with_a_sample() -> None:
     head = template.sample[0].encode()
     assert rules(head) == set()
     assert rules(head + b"\n1,2\n") == {"csv.row_width"}
-    assert rules(head + "\n1,山,,や,た,小1,在籍,".encode()) == {
-        "value.required",
-        "value.required_by_profile",
-    }
+    assert rules(head + "\n1,山,,や,た,小1,在籍,".encode()) == {"value.required"}
     assert rules(b'"') == {"csv.quoting"}
     assert rules("名簿".encode() + b"\n") == {"mapping.source_missing"}
     own = ",".join(V1_2_1.header(User)).encode()
