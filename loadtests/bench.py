@@ -8,6 +8,7 @@ set them, are in goals.toml. These machines are shared: believe the ratios, not 
 import json
 import os
 import platform
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -38,6 +39,7 @@ FOLDER = Path(".rosterhub")
 GATEWAY = {"ROSTERHUB_UPLOAD_MAX": str(4 << 30)}
 MB = 1e6
 CHANGED = 0.01  # of the pupils
+REST = 5.0  # seconds: the next package comes a day later, when what a load leaves to do is done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,10 +143,12 @@ class Bench:
             plain = copy_seconds(url, first, self.district.profile)
             key = hub.district("bench")
             loaded, load = applied(hub.push(key, first))
+            time.sleep(REST)
             before = wal_position(url)
             repeated, push = applied(hub.push(key, again))
             wal = (wal_position(url) - before) / MB
             _, change = applied(hub.push(key, changed))
+            time.sleep(REST)
             forget_lines(url)
             _, preview = reviewed(hub.push(key, later, apply="review"))
             memory, together = hub.importer_memory(), hub.workers_memory()
