@@ -3,14 +3,9 @@
 import csv
 import io
 import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -25,35 +20,8 @@ from tests.pipeline.conftest import TOWN, Package
 from workers.imports import Importer
 from workers.objects import open_store
 
-ROOT = Path(__file__).parents[2]
 WRONG = TOWN.change("users", "taro", {"givenName": "誤"}).drop("enrollments", "e2")
 Push = Callable[[Package], int]
-
-
-@pytest.fixture
-def url(settings: Settings) -> Iterator[str]:
-    """A gateway in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    changed = settings.model_copy(update={"port": port, "gateway_processes": 1})
-    inherited = {n: v for n, v in os.environ.items() if not n.startswith(("ROSTERHUB_", "RH_"))}
-    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "api.main:app"]
-    env = inherited | changed.to_env() | {"PYTHONPATH": str(ROOT)}
-    server = subprocess.Popen(command, cwd=ROOT, env=env)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            try:
-                requests.get(f"{address}/health/live", timeout=1).raise_for_status()
-            except requests.RequestException:
-                time.sleep(0.1)
-            else:
-                break
-        yield address
-    finally:
-        server.terminate()
-        server.wait(20)
 
 
 @pytest.fixture

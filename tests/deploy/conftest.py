@@ -1,0 +1,40 @@
+"""A gateway for the commands that talk to one."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from schemas.settings import Settings
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def url(settings: Settings) -> Iterator[str]:
+    """A gateway in a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    changed = settings.model_copy(update={"port": port, "gateway_processes": 1})
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith(("ROSTERHUB_", "RH_"))}
+    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "api.main:app"]
+    env = inherited | changed.to_env() | {"PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen(command, cwd=ROOT, env=env)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            try:
+                requests.get(f"{address}/health/live", timeout=1).raise_for_status()
+            except requests.RequestException:
+                time.sleep(0.1)
+            else:
+                break
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
