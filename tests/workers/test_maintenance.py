@@ -299,7 +299,7 @@ def test_known_lines_go_when_nothing_knows_them(hub: Hub, district: int, neighbo
         for folder in folders:
             obstore.put(hub.store, f"lines/{tenant_id}/{folder}/users/0.digest", b"x")
     hub.admin.execute(
-        "insert into known_lines (tenant_id, entity, context, prefix, parts, records)"
+        "insert into known_lines (tenant_id, entity, context, base, parts, records)"
         " values (%s, 'users', '', %s, 1, 1)",
         [district, f"lines/{district}/{done}-2/users"],
     )
