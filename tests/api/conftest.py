@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,11 +25,14 @@ from psycopg.types.json import Jsonb
 from api.app import App, create_gateway
 from api.database import Database
 from api.redis import client
+from deploy.local.redis import Redis as RedisServer
 from schemas.jobs import Job
 from schemas.roster import BY_TABLE
 from schemas.scopes import SCOPES
 from schemas.secrets import Vault, new_key
-from schemas.settings import Settings
+from schemas.settings import Settings, plain
+from tests.conftest import settings_of
+from tests.databases import Saved, Shelf, emptied, restored, saved
 
 Rows: TypeAlias = list[dict[str, Any]]
 
@@ -252,8 +256,8 @@ def secret(settings: Settings) -> str:
 
 
 @pytest.fixture
-def books(settings: Settings, database_url: str) -> Iterator[Books]:
-    with Books(database_url, Vault(secret(settings))) as books:
+def books(settings: Settings) -> Iterator[Books]:
+    with Books(plain(settings.database_url), Vault(secret(settings))) as books:
         yield books
 
 
@@ -363,6 +367,38 @@ def admin(books: Books) -> str:
     return books.admin_key()
 
 
+Once: TypeAlias = Callable[[str, Callable[[], None]], None]
+
+
+@pytest.fixture(scope="module")
+def memory() -> dict[str, tuple[Saved, Path]]:
+    return {}
+
+
+@pytest.fixture
+def once(
+    memory: dict[str, tuple[Saved, Path]],
+    settings: Settings,
+    north: District,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Once:
+    """Do something to north and nobody else, which then needs no second time in this module."""
+    url, store = plain(settings.database_url), Path(settings.object_store)
+
+    def do(what: str, it: Callable[[], None]) -> None:
+        if what in memory:
+            rows, files = memory[what]
+            restored(url, north.tenant_id, rows)
+            shutil.copytree(files, store, dirs_exist_ok=True)
+            return
+        it()
+        files = tmp_path_factory.mktemp("once")
+        shutil.copytree(store, files, dirs_exist_ok=True)
+        memory[what] = saved(url, north.tenant_id), files
+
+    return do
+
+
 class Server:
     """A real gunicorn."""
 
@@ -399,6 +435,13 @@ Serve: TypeAlias = Callable[..., Server]
 @pytest.fixture
 def serve(settings: Settings, tmp_path: Path) -> Iterator[Serve]:
     """Starts gunicorn with the product's own configuration."""
+    with serving(settings, tmp_path) as serve:
+        yield serve
+
+
+@contextmanager
+def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
+    """The same, for as long as one likes."""
     servers: list[Server] = []
 
     def start(*options: str, **changes: object) -> Server:
@@ -408,7 +451,7 @@ def serve(settings: Settings, tmp_path: Path) -> Iterator[Serve]:
         changed = settings.model_copy(update={"port": port, "gateway_processes": 1} | changes)
         root = Path(__file__).parents[2]
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("ROSTERHUB_")}
-        log = tmp_path / f"gunicorn-{port}.log"
+        log = folder / f"gunicorn-{port}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
@@ -426,15 +469,43 @@ def serve(settings: Settings, tmp_path: Path) -> Iterator[Serve]:
         wait_for(server)
         return server
 
-    yield start
-    for server in servers:
-        server.process.terminate()
-    for server in servers:
-        try:
-            server.process.wait(10)
-        except subprocess.TimeoutExpired:
-            server.process.kill()
-            server.process.wait()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.process.terminate()
+        for server in servers:
+            try:
+                server.process.wait(10)
+            except subprocess.TimeoutExpired:
+                server.process.kill()
+                server.process.wait()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A server that one test after the other talks to, in each of which its database is empty."""
+
+    settings: Settings
+    server: Server
+
+
+@pytest.fixture(scope="module")
+def lasting(
+    shelf: Shelf, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Standing]:
+    folder = tmp_path_factory.mktemp("standing")
+    with shelf.lent() as url:
+        settings = settings_of(url, redis.url, folder)
+        with serving(settings, folder) as serve:
+            yield Standing(settings, serve())
+
+
+@pytest.fixture
+def standing(lasting: Standing, redis_url: str) -> Standing:
+    emptied(plain(lasting.settings.database_url))
+    assert redis_url == plain(lasting.settings.redis_url)
+    return lasting
 
 
 def wait_for(server: Server) -> None:
