@@ -34,7 +34,7 @@ from pipeline.claims import Claim
 from pipeline.database import Connection
 from pipeline.opening import File
 from pipeline.spool import Spool
-from pipeline.text import Piece
+from pipeline.text import Piece, blocks
 from schemas.policy import Reading
 from schemas.roster import AnyEntity
 from schemas.rules import RULES
@@ -56,10 +56,13 @@ log = structlog.get_logger()
 
 def digests(data: bytes) -> pl.Series:
     """The digest of every line, what ends it left out."""
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return as_numbers(b"".join(map(xxhash.xxh3_128_digest, lines)))
+    found = []
+    for block in blocks(data):
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        found.append(b"".join(map(xxhash.xxh3_128_digest, lines)))
+    return as_numbers(b"".join(found))
 
 
 def of_rows(body: Piece, rows: pl.DataFrame) -> pl.DataFrame:
