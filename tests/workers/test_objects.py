@@ -15,7 +15,7 @@ BODY = b"sourcedId,name\r\n"
 HASH = hashlib.sha256(BODY).digest()
 MIB = 1024 * 1024
 LARGE = 64 * MIB
-FETCH = f"""
+FETCH = """
 import sys
 from pathlib import Path
 from workers.objects import copy, open_store
