@@ -21,6 +21,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import obstore
@@ -42,7 +43,7 @@ from schemas.statements import load
 
 SQL = load("pipeline", "lines.sql")
 MEANING = 2  # raised when a line comes to mean something else though no rule changes its id
-PART = 512 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
+PART = 64 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
 MANY = 0.2  # share of unknown lines beyond which reading the whole file is quicker
 PATCHED = 0.1  # share of the records beyond which a patch becomes part of its base
 TOGETHER = 4 * 1024 * 1024  # bytes of unknown lines that are read at a time
@@ -139,15 +140,17 @@ class Index:
 
     def _places(self, digests: pl.Series) -> pl.Series:
         """Where each digest stands among all known ones; null: it is not known."""
-        if len(self.parts) == 1:
-            return place(self.parts[0], digests, 0)
-        places, start = pl.repeat(None, len(digests), dtype=pl.UInt32, eager=True), 0
-        for part in self.parts:
-            here = digests.is_between(part[0], part[-1]).arg_true()
-            if len(here):
-                places = places.scatter(here, place(part, digests.gather(here), start))
+        order = digests.arg_sort()
+        ordered = digests.gather(order)
+        firsts = pl.concat([NONE, *(part.slice(0, 1) for part in self.parts)])
+        cuts = ordered.search_sorted(firsts).to_list()
+        before = [*cuts, len(ordered)][0]
+        places, start = [pl.repeat(None, before, dtype=pl.UInt32, eager=True)], 0
+        for part, (begin, end) in zip(self.parts, pairwise([*cuts, len(ordered)]), strict=True):
+            places.append(place(part, ordered.slice(begin, end - begin), start))
             start += len(part)
-        return places
+        found = pl.DataFrame([order.alias("order"), pl.concat(places).alias("place")])
+        return found.sort("order").get_column("place")
 
 
 def place(part: pl.Series, digests: pl.Series, start: int) -> pl.Series:
