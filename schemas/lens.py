@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Self, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 from schemas.columns import AnyColumn, Column
-from schemas.roster import BY_FILE, AnyEntity
+from schemas.roster import BY_FILE, BY_TABLE, AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Demographics, Role, User, UserProfile
 from schemas.roster.teaching import Enrollment
@@ -55,8 +55,8 @@ FRAME: tuple[AnyEntity, ...] = (Org, AcademicSession)
 """What everything else hangs on, and nobody's personal data: no list of entities leaves it out."""
 
 PEOPLE: tuple[AnyEntity, ...] = (User, UserProfile, Role, Demographics, Enrollment)
-"""Records about a person: pseudonyms stand in for these identifiers, and unknown columns of these
-files, which may hold anything, are left out beside pseudonyms."""
+"""Records about a person: pseudonyms stand in for these identifiers, and metadata of these records,
+which may hold anything, is left out beside pseudonyms."""
 
 EXTENSION = "ext:"
 
@@ -101,17 +101,14 @@ class Lens(BaseModel):
 
     def hides(self, column: Column) -> bool:
         """Whether a column is left out of every record."""
+        if column.extension and self.hides_metadata(BY_TABLE[column.entity]):
+            return True
         group = GROUP_OF.get(column)
         return group is not None and group not in self.fields
 
     def hides_metadata(self, entity: AnyEntity) -> bool:
-        """Whether unknown columns are left out, for no one can say whom they name."""
+        """Whether metadata is left out, for no one can say whom it names."""
         return bool(self.pseudonyms) and entity in PEOPLE
-
-    @property
-    def disguised(self) -> frozenset[Column]:
-        """The columns of names that pseudonyms stand in for."""
-        return frozenset(NAMES) if "names" in self.pseudonyms else frozenset()
 
     @cached_property
     def words(self) -> list[str]:
@@ -140,16 +137,10 @@ SERVED: frozenset[AnyEntity] = frozenset(BY_FILE[name] for name in get_args(Serv
 NAMES: Mapping[Column, str] = {
     User.given_name: "given",
     User.preferred_given_name: "given",
-    User.kana_given_name: "given",
-    User.kana_preferred_given_name: "given",
     User.middle_name: "middle",
     User.preferred_middle_name: "middle",
-    User.kana_middle_name: "middle",
-    User.kana_preferred_middle_name: "middle",
     User.family_name: "family",
     User.preferred_family_name: "family",
-    User.kana_family_name: "family",
-    User.kana_preferred_family_name: "family",
     User.username: "username",
     User.email: "username",
     UserProfile.username: "username",
@@ -166,19 +157,20 @@ def needs(entity: AnyEntity) -> frozenset[str]:
 
 def hidden(entity: AnyEntity, lens: Lens | None) -> frozenset[str]:
     """The JSON properties that are never sent, and hence can be neither filtered nor sorted by."""
-    return names(column for column in entity.columns if lens is not None and lens.hides(column))
-
-
-def unanswered(entity: AnyEntity, lens: Lens | None) -> frozenset[str]:
-    """The JSON properties that can be neither filtered nor sorted by: hidden ones and pseudonyms.
-
-    The order of real names, or whether one of them matches, would tell what a pseudonym conceals.
-    """
     if lens is None:
         return frozenset()
-    own = names(column for column in entity.columns if column in lens.disguised)
-    unknown = frozenset({"metadata"} if lens.hides_metadata(entity) else ())
-    return hidden(entity, lens) | own | unknown
+    metadata = frozenset({"metadata"} if lens.hides_metadata(entity) else ())
+    return metadata | names(column for column in entity.columns if lens.hides(column))
+
+
+def disguised(entity: AnyEntity, lens: Lens | None) -> frozenset[str]:
+    """The JSON properties that pseudonyms of names stand in for: sent, but never compared.
+
+    The order of the real names, or whether one of them matches, would tell what is concealed.
+    """
+    if lens is None or "names" not in lens.pseudonyms:
+        return frozenset()
+    return names(column for column in entity.columns if column in NAMES) - hidden(entity, lens)
 
 
 def names(columns: Iterable[AnyColumn]) -> frozenset[str]:

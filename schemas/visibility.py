@@ -135,9 +135,9 @@ def parameters(lens: Lens | None) -> dict[str, list[str]]:
     if lens is None:
         return {}
     return {
-        "lens_schools": sorted(lens.schools or ()),
-        "lens_grades": sorted(lens.grades or ()),
-        "lens_roles": lens.words,
+        "sight_schools": sorted(lens.schools or ()),
+        "sight_grades": sorted(lens.grades or ()),
+        "sight_roles": lens.words,
     }
 
 
@@ -225,9 +225,9 @@ def of_references(entity: AnyEntity, lens: Lens, record: str) -> Iterator[Rule]:
 
 # --- Their SQL ------------------------------------------------------------------------------
 
-SCHOOL = "any(%(lens_schools)s::text[])"
-WORD = "any(%(lens_roles)s::text[])"
-GRADES = "%(lens_grades)s::text[]"
+SCHOOL = "any(%(sight_schools)s::text[])"
+WORD = "any(%(sight_roles)s::text[])"
+GRADES = "%(sight_grades)s::text[]"
 
 
 def way(path: Own | Through, record: str) -> str:
@@ -295,7 +295,7 @@ FILTERED = (
 ABOVE = """(
     with recursive above (sourced_id) as (
         select o.parent_sourced_id from {orgs} as o
-        where o.sourced_id = any(%(lens_schools)s::text[])
+        where o.sourced_id = any(%(sight_schools)s::text[])
         union
         select o.parent_sourced_id from above as a join {orgs} as o on o.sourced_id = a.sourced_id
     )
