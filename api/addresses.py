@@ -7,6 +7,7 @@ know one hands on what the client wrote there.
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
@@ -19,6 +20,12 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 FORWARDED = "X-Forwarded-For"
+HOP = re.compile(
+    r"\[(?P<bracketed>[0-9a-f:.]+)\](?::[0-9]{1,5})?"
+    r"|(?P<v4>[0-9.]+)(?::[0-9]{1,5})?"
+    r"|(?P<v6>[0-9a-f:.]+)",
+    re.IGNORECASE,
+)
 HOPS = 32  # no chain of proxies is longer; what a client sends may be
 
 
@@ -32,7 +39,10 @@ class Addresses:
     def of(self, req: Request) -> Address | None:
         """The address of the client; None: nobody who can be believed says."""
         peer = req.scope.get("client")
-        return self._found(peer[0], req.get_header(FORWARDED) or "") if peer else None
+        if peer is None:  # not a network at all
+            return None
+        host, _ = peer
+        return self._found(host, req.get_header(FORWARDED) or "")
 
     def _find(self, peer: str, forwarded: str) -> Address | None:
         address = address_in(peer)
@@ -49,25 +59,14 @@ def within(address: Address, networks: Sequence[Network]) -> bool:
 
 def address_in(text: str) -> Address | None:
     """The address of a hop, which some proxies write with its port."""
-    host = text.strip()
-    if host.startswith("["):
-        host, _, port = host[1:].partition("]")
-        host = host if port == "" or is_port(port) else ""
-    elif host.count(":") == 1:
-        host, colon, port = host.partition(":")
-        host = host if is_port(colon + port) else ""
+    match = HOP.fullmatch(text.strip())
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(match[match.lastgroup or 0]) if match else None
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv6Address):
         return address.ipv4_mapped or address
     return address
-
-
-def is_port(text: str) -> bool:
-    """Whether this is a colon and a number."""
-    return text.startswith(":") and text[1:].isdecimal() and text[1:].isascii()
 
 
 @lru_cache(maxsize=1024)

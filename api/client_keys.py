@@ -1,7 +1,7 @@
 """What a client comes in with: secrets, to be traded for tokens, and keys. Each is shown once.
 
-Two of a kind live at a time: the old one and the new one while the client changes over. Revoking one
-ends it with the next request, and with a secret all tokens that were asked for with it.
+Two of a kind live at a time: the old one and the new one while the client changes over. Revoking
+one ends it with the next request, and with a secret all tokens that were asked for with it.
 """
 
 from datetime import timedelta

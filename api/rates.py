@@ -1,10 +1,10 @@
 """How often a client may ask: one sliding window of a minute in Redis for all gateway processes.
 
 A process takes requests out of the window in advance: a hundredth of the limit at most, for a
-second at most, and fewer the fewer are left. So a request with one at hand waits for nobody, and the
-limit holds. No minute has more than it says (what was taken in one second may be used in the next),
-and each other process can keep a hundredth from being used. What was not used goes back. Who is
-refused is refused without asking again until there can be room, for a second at most.
+second at most, and fewer the fewer are left. So a request with one at hand waits for nobody, and
+the limit holds. No minute has more than it says (what was taken in one second may be used in the
+next), and each other process can keep a hundredth from being used. What was not used goes back. Who
+is refused is refused without asking again until there can be room, for a second at most.
 
 Without Redis nobody is kept from reading: such requests pass uncounted, and a metric says so.
 Writes are counted by each process for itself then, so that a flood stays bounded and no import

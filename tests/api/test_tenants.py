@@ -9,7 +9,7 @@ from falcon.testing import Result
 from tests.api.conftest import Books, Client, District
 
 ROOT = "/ims/oneroster/rostering/v1p2"
-OPEN = {"/health", "/health/live", "/health/ready"}
+OPEN = {"/health", "/health/live", "/health/ready", "/token"}
 ADMINISTRATORS = {
     "/metrics",
     "/api/v1/districts",
@@ -19,7 +19,10 @@ ADMINISTRATORS = {
     "/api/v1/admin-keys",
     "/api/v1/admin-keys/{key_id}",
 }
-SETTINGS = {"/api/v1/policy"}
+SETTINGS = {"/api/v1/policy", "/api/v1/origins", "/api/v1/clients"} | {
+    f"/api/v1/clients/{{client_id}}{rest}"
+    for rest in ("", "/secrets", "/secrets/{secret_id}", "/keys", "/keys/{key_id}")
+}
 LISTS = {"/api/v1/imports"} | {
     f"{ROOT}/{file}"
     for file in (

@@ -69,6 +69,9 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
     assert names == roster | {
         "admin_keys",
         "aliases",
+        "client_secrets",
+        "clients",
+        "cors_origins",
         "districts",
         "finding_counts",
         "finding_files",
