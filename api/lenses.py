@@ -1,8 +1,8 @@
 """What a client sees: its lens, read and changed as one document, and explained for a record.
 
 A change holds from the next request on, and raises the revision, by which caches and cursors know
-that the client sees other things than before. The tag of what was read, sent back as `If-Match`,
-refuses a change that would undo somebody else's.
+that the client sees other things than before. The revision that was read, sent back in the document
+or as the tag in `If-Match`, refuses a change that would undo somebody else's.
 """
 
 from typing import Any, TypeAlias
@@ -30,8 +30,8 @@ from schemas.statements import load
 
 SQL = load("api", "lenses.sql")
 FILES = tuple(entity.file for entity in ROSTERING)
-TOLD = ("revision", "unknown_schools")
-"""What an answer says beside the lens; who sends it back means nothing by it."""
+REVISION, UNKNOWN = "revision", "unknown_schools"
+"""What an answer says beside the lens."""
 
 Json: TypeAlias = dict[str, Any]
 
@@ -58,25 +58,22 @@ class ClientLens:
 
     async def on_put(self, req: Request, resp: Response, client_id: str) -> None:
         """Decide everything anew; what the body leaves out goes back to its default."""
-        lens = await self._lens(req)
+        said = await self._said(req)
+        lens = lens_of(said)
         tenant_id = caller_of(req).tenant
         async with self._database.tenant(tenant_id) as connection:
             row = await row_of(connection, "hold", tenant_id, client_id)
-            refuse_outdated(req, row)
+            refuse_outdated(req, said, row)
             if Lens.model_validate(row["lens"]) != lens:
                 kept = Jsonb(lens.model_dump(mode="json", exclude_defaults=True))
                 row = await row_of(connection, "change", tenant_id, client_id, lens=kept)
             await show(resp, connection, tenant_id, row)
 
-    async def _lens(self, req: Request) -> Lens:
+    async def _said(self, req: Request) -> Json:
         value = parsed(await read(req, self._json_max))
         if not isinstance(value, dict):
             raise Rejected("The body is an object.")
-        said = {name: part for name, part in value.items() if name not in TOLD}
-        try:
-            return Lens.model_validate_json(orjson.dumps(said), strict=True)
-        except ValidationError as error:
-            raise refusal(error) from error
+        return value
 
 
 class LensExplained:
@@ -126,10 +123,21 @@ async def row_of(
     return row
 
 
-def refuse_outdated(req: Request, row: DictRow) -> None:
+def lens_of(said: Json) -> Lens:
+    """The lens that a client means; a value that does not fit is named."""
+    own = {name: value for name, value in said.items() if name not in (REVISION, UNKNOWN)}
+    try:
+        return Lens.model_validate_json(orjson.dumps(own), strict=True)
+    except ValidationError as error:
+        raise refusal(error) from error
+
+
+def refuse_outdated(req: Request, said: Json, row: DictRow) -> None:
     """Refuse a change of what somebody else has changed since it was read."""
     wanted = req.if_match
     if wanted is not None and "*" not in wanted and tag(row) not in map(dumped, wanted):
+        raise Outdated
+    if said.get(REVISION, row["lens_revision"]) != row["lens_revision"]:
         raise Outdated
 
 
@@ -145,5 +153,5 @@ async def show(resp: Response, connection: Connection, tenant_id: int, row: Dict
     cursor = await connection.execute(SQL["unknown_schools"], key)
     unknown = [found["school"] for found in await cursor.fetchall()]
     resp.etag = tag(row)
-    told = {"revision": row["lens_revision"], "unknown_schools": unknown}
+    told = {REVISION: row["lens_revision"], UNKNOWN: unknown}
     send(resp, lens.model_dump(mode="json") | told)
