@@ -230,6 +230,8 @@ def reason_of(answer: requests.Response) -> str:
 def look_at(path: str) -> str:
     """The command whose `list` shows what exists there."""
     groups = {
+        "clients": "rosterhub clients",
+        "origins": "rosterhub clients",
         "keys": "rosterhub keys",
         "admin-keys": "rosterhub keys",
         "policy": "rosterhub policy",

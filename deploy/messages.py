@@ -248,6 +248,12 @@ NOT_CONFIRMED = Problem(
     Text("Nothing was deleted.", "何も削除していません。"),
     "rosterhub districts delete {district} --yes",
 )
+CLIENT_KEPT = Problem(
+    "client_kept",
+    USAGE,
+    Text("The client was not deleted.", "連携先は削除していません。"),
+    "rosterhub clients delete {client} --yes",
+)
 BAD_SAMPLE = Problem(
     "bad_sample",
     USAGE,
@@ -415,6 +421,11 @@ HEADINGS: Mapping[str, Text] = {
     "restored_from": Text("restored", "復元元"),
     "updated_at": Text("changed", "更新"),
     "scopes": Text("scopes", "権限"),
+    "client": Text("client", "連携先"),
+    "enabled": Text("enabled", "有効"),
+    "networks": Text("networks", "接続元"),
+    "rate_limit": Text("a minute", "毎分の上限"),
+    "origin": Text("origin", "許可するサイト"),
     "expires_at": Text("expires", "期限"),
     "created_at": Text("created", "作成"),
     "revoked_at": Text("revoked", "失効"),
@@ -445,6 +456,30 @@ NOTHING_YET = Text("There is nothing yet.", "まだありません。")
 KEY_ONCE = Text(
     "This key is shown once and expires at {expires_at}:",
     "この鍵は一度だけ表示します。期限は {expires_at} です:",
+)
+SECRET_ONCE = Text(
+    "This secret is shown once and expires at {expires_at}:",
+    "この秘密は一度だけ表示します。期限は {expires_at} です:",
+)
+SECRET_ROTATED = Text(
+    "The old secret goes on until you end it: rosterhub clients show {id}, then"
+    " rosterhub clients revoke {id} SECRET",
+    "古い秘密は、次のように終わらせるまで使えます: rosterhub clients show {id} で ID を調べ、"
+    "rosterhub clients revoke {id} SECRET",
+)
+SECRET_REVOKED = Text(
+    "Secret {id} is revoked, and every token that it was used for.",
+    "秘密 {id} と、それで発行したトークンを失効させました。",
+)
+CLIENT_CHANGED = Text("Client {id} is changed.", "連携先 {id} を変更しました。")
+CLIENT_DELETED = Text("Client {id} is deleted.", "連携先 {id} を削除しました。")
+CONFIRM_DELETE_CLIENT = Text(
+    "Delete client {id} with its secrets and keys?", "連携先 {id} を秘密と鍵とともに削除しますか?"
+)
+ORIGINS_CHANGED = Text("The origins are changed.", "許可するサイトを変更しました。")
+NOT_A_CLIENTS_SCOPE = Text(
+    "A client's key reads with the scopes of OneRoster: leave out {scope}.",
+    "連携先の鍵の権限は OneRoster のものだけです。{scope} は指定できません。",
 )
 ADMIN_HAS_NO_SCOPE = Text(
     "An administrator's key has no scopes: leave out --scope.",

@@ -119,6 +119,6 @@ class RateLimited(RosterHubError):
     status = 429
     code = "rate_limited"
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int = 60) -> None:
         self.retry_after = retry_after
         super().__init__(retry_after=retry_after)

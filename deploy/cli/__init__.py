@@ -16,6 +16,7 @@ import click
 
 from deploy.cli.aliases import aliases
 from deploy.cli.check import check
+from deploy.cli.clients import clients
 from deploy.cli.dev import dev
 from deploy.cli.districts import districts
 from deploy.cli.findings import findings
@@ -109,6 +110,6 @@ for part in (findings, diff, rekey_map, approve, reject):
     runs.add_command(part)
 for command in (
     *(dev, push, check, runs, versions, aliases, mappings, policy),
-    *(sample, keys, districts, serve, work, migrate),
+    *(sample, clients, keys, districts, serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))
