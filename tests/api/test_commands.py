@@ -10,7 +10,7 @@ import pytest
 
 from deploy import cli
 from schemas.policybook import FIELDS
-from tests.api.conftest import Books, District, Serve, Server
+from tests.api.conftest import Books, District, Rows, Serve, Server
 
 Say: TypeAlias = Callable[..., tuple[int, str, str]]
 NOW = "2026-04-01T00:00:00Z"
@@ -184,7 +184,7 @@ def test_a_district_that_is_named_stays_out_of_it(
 
 
 def test_a_lens_is_shown_set_and_explained(say: Say, books: Books, north: District) -> None:
-    roster = {
+    roster: dict[str, Rows] = {
         "orgs": [{"sourced_id": "s-north", "name": "北", "type": "school"}],
         "users": [{"sourced_id": "u1", "enabled_user": True, "primary_org_sourced_id": "s-south"}],
     }
