@@ -28,6 +28,7 @@ from api.findings_downloads import Csv, Ndjson, Rows
 from api.health import Health, Live, Ready
 from api.imports import Import, Imports
 from api.keys import Key, Keys
+from api.lenses import ClientLens, LensExplained
 from api.limits import Limits
 from api.managing import Cancel, Retry
 from api.mapping_tables import Table, Tables
@@ -172,6 +173,8 @@ def opening(
         f"{one}/secrets/{{secret_id}}": ClientSecret(database),
         f"{one}/keys": ClientKeys(database, vault, json_max),
         f"{one}/keys/{{key_id}}": ClientKey(database),
+        f"{one}/lens": ClientLens(database, json_max),
+        f"{one}/lens/explain": LensExplained(database, vault),
         "/api/v1/origins": Origins(database, json_max),
     }
 

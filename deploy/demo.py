@@ -17,6 +17,7 @@ from deploy.data_folder import DataFolder
 from deploy.following import settled
 from deploy.messages import RUN_FAILED, Failure
 from loadtests.rosters import District, package_name, write_package
+from schemas.lens import GROUPS
 from schemas.scopes import CLIENT_SCOPES
 
 DISTRICT = "demo"
@@ -101,6 +102,8 @@ def create_client(admin: Client, folder: DataFolder) -> tuple[str, str]:
         if client["name"] == LABEL:
             admin.delete(f"{CLIENTS}/{client['id']}")
     made = admin.post(CLIENTS, {"name": LABEL, "scopes": list(CLIENT_SCOPES)})
+    # Invented people have nothing to hide, and a newcomer should see what there is.
+    admin.put(f"{CLIENTS}/{made['id']}/lens", {"fields": sorted(GROUPS)})
     folder.keep(CLIENT, f"{made['id']} {made['client_secret']}")
     return made["id"], made["client_secret"]
 

@@ -224,6 +224,15 @@ PREVIEW_LATE = Problem(
     ),
     "rosterhub mappings preview --help",
 )
+NOT_A_LIMIT = Problem(
+    "not_a_limit",
+    USAGE,
+    Text(
+        "{given} is not KEY=VALUE with a key of a lens.",
+        "{given} は、レンズの項目を使った 項目=値 の形ではありません。",
+    ),
+    "rosterhub clients lens show {client}",
+)
 NOT_A_DECISION = Problem(
     "not_a_decision",
     USAGE,
@@ -425,6 +434,7 @@ HEADINGS: Mapping[str, Text] = {
     "created_by": Text("by", "実行者"),
     "upload": Text("file", "送信ファイル"),
     "decision": Text("decision", "項目"),
+    "limit": Text("limit", "条件"),
     "value": Text("value", "値"),
     "default": Text("default", "既定値"),
     "published_at": Text("published", "公開"),
@@ -491,6 +501,18 @@ READ_AS_CP932 = Text(
     "{file} is not UTF-8; it was read as Shift_JIS (CP932) for this preview.",
     "{file} は UTF-8 ではないため、このプレビューでは Shift_JIS(CP932)として読みました。",
 )
+LENS_CHANGED = Text(
+    "The lens is changed; it holds from the next request on (revision {revision}).",
+    "レンズを変更しました。次のリクエストから有効です(リビジョン {revision})。",
+)
+UNKNOWN_SCHOOLS = Text(
+    "The roster has no org with these sourcedIds: {schools}.",
+    "名簿に次の sourcedId の組織はありません: {schools}",
+)
+EVERYTHING = Text("everything", "すべて")
+IS_VISIBLE = Text("{entity} {id}: visible", "{entity} {id}: 見えます")
+SEEN_AS = Text("{entity} {id}: visible, as {name}", "{entity} {id}: {name} として見えます")
+IS_NOT_VISIBLE = Text("{entity} {id}: not visible", "{entity} {id}: 見えません")
 POLICY_CHANGED = Text("The policy is changed.", "方針を変更しました。")
 UNDONE_BY = Text("Undone by version {version}.", "版 {version} で取り消されています。")
 RELEASED = Text(

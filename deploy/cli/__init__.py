@@ -21,6 +21,7 @@ from deploy.cli.dev import dev
 from deploy.cli.districts import districts
 from deploy.cli.findings import findings
 from deploy.cli.keys import keys
+from deploy.cli.lens import lens
 from deploy.cli.mappings import mappings
 from deploy.cli.migrate import migrate
 from deploy.cli.policy import policy
@@ -108,6 +109,7 @@ def everywhere(command: click.Command) -> click.Command:
 
 for part in (findings, diff, rekey_map, approve, reject):
     runs.add_command(part)
+clients.add_command(lens)
 for command in (
     *(dev, push, check, runs, versions, aliases, mappings, policy),
     *(sample, clients, keys, districts, serve, work, migrate),

@@ -21,7 +21,10 @@ ADMINISTRATORS = {
 }
 SETTINGS = {"/api/v1/policy", "/api/v1/origins", "/api/v1/clients"} | {
     f"/api/v1/clients/{{client_id}}{rest}"
-    for rest in ("", "/secrets", "/secrets/{secret_id}", "/keys", "/keys/{key_id}")
+    for rest in (
+        *("", "/secrets", "/secrets/{secret_id}", "/keys", "/keys/{key_id}"),
+        *("/lens", "/lens/explain"),
+    )
 }
 LISTS = {"/api/v1/imports"} | {
     f"{ROOT}/{file}"
