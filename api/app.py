@@ -10,6 +10,9 @@ from api import errors
 from api.admin_keys import AdminKey, AdminKeys
 from api.aliases import Aliases
 from api.answers import Answers
+from api.audit import Audit
+from api.audit_book import Book
+from api.audit_lists import AuditCsv, AuditNdjson, Entries
 from api.bell import Bell
 from api.caller import Door, Guarded
 from api.database import Database
@@ -85,14 +88,16 @@ def create_gateway(
 ) -> Gateway:
     """The gateway with these collaborators."""
     bell, streams, requests = Bell(ring), Streams(redis), Requests()
-    objects = Objects(settings.object_store)
+    objects, book = Objects(settings.object_store), Book(database, requests.registry)
     app: App = falcon.asgi.App(
         middleware=[
             Connections(database),
+            book,
             objects,
             bell,
             streams,
             Answers(requests.observe),
+            Audit(book),
             Segments(),
             Door(database, vault),
         ]
@@ -109,6 +114,7 @@ def create_gateway(
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
         | reading(settings, database)
+        | auditing(database)
     )
     for path, resource in routes.items():
         app.add_route(path, resource)
@@ -221,6 +227,15 @@ def reading(settings: Settings, database: Database) -> Routes:
     collections: Routes = {f"{ROOT}/{e.file}": Collection(e, reader) for e in entities}
     singles: Routes = {f"{ROOT}/{e.file}/{{sourced_id}}": Single(e, reader) for e in entities}
     return collections | singles
+
+
+def auditing(database: Database) -> Routes:
+    """Who read or changed what."""
+    return {
+        "/api/v1/audit": Entries(database),
+        "/api/v1/audit.csv": AuditCsv(database),
+        "/api/v1/audit.ndjson": AuditNdjson(database),
+    }
 
 
 def public_url(settings: Settings) -> str:
