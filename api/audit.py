@@ -1,6 +1,6 @@
 """Who read or changed what: every request that reaches a guarded resource is taken down.
 
-Middleware around the resources. It costs microseconds and waits for nothing, for another task writes
+Middleware around the resources. It costs microseconds and waits for nothing; another task writes
 (api/audit_book.py). Health, metrics and what needs no key are not looked at.
 """
 

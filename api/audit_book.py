@@ -1,8 +1,8 @@
 """The audit on its way into the tables: taken down at once, written in batches behind the answers.
 
 Whoever takes down waits for nothing. One task writes what has come, every 250 ms and for all
-districts in one statement. While the database is away entries wait, up to a bound; what comes beyond
-it is lost, which is counted, and the next entry of the chain says so itself.
+districts in one statement. While the database is away entries wait, up to a bound; what comes
+beyond it is lost, which is counted, and the next entry of the chain says so itself.
 """
 
 import asyncio

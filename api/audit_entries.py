@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 
 
 ALIKE = Seen._fields.index("at")
-"""Refusals that are equal up to here are one entry, so that nobody fills the audit by being refused."""
+"""Refusals that are equal up to here become one entry: nobody fills the audit by being refused."""
 
 
 def entries_of(seen: Iterable[Seen]) -> Iterator[tuple[int, Entry]]:

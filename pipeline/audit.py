@@ -22,8 +22,8 @@ def note(
 ) -> None:
     """Write an entry into a tenant's transaction; whoever notes next there waits for its end.
 
-    `target` names what was changed, `code` says how in a word, `who` is the key or client that asked
-    for it and `request_id` the run that did it.
+    `target` names what was changed, `code` says how in a word, `who` is the key or client that
+    asked for it and `request_id` the run that did it.
     """
     key = {"tenant_id": tenant_id, "chain": HUB, "hash": START.hash}
     db.execute(SQL["begin_chain"], key)

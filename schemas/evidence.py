@@ -20,7 +20,11 @@ from schemas.secrets import Vault
 LATE = timedelta(minutes=15)
 """How long an entry may have waited for the database; older ones are in the next heads."""
 
-NEVER = datetime.min.replace(tzinfo=UTC)
+EARLY = timedelta(days=7)
+"""How long an installation may have had a gateway and no workers, who write the first heads."""
+
+NEVER = datetime(1, 1, 31, tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
 
 Kind: TypeAlias = Literal[
     "altered",
@@ -57,6 +61,7 @@ class Evidence:
     vault: Vault
     heads: dict[Key, dict[int, tuple[str, str]]] = field(default_factory=dict)
     removed: dict[Key, Link] = field(default_factory=dict)
+    first: datetime = NEVER
     newest: datetime = NEVER
     documents: int = 0
     faults: list[Fault] = field(default_factory=list)
@@ -74,6 +79,8 @@ class Evidence:
         if last is not None and (number, document.previous) != (last[0] + 1, last[1]):
             missing = number - last[0] - 1
             self.faults.append(Fault("heads_missing", None, number, max(missing, 1)))
+        if number == 1:
+            self.first = document.made_at
         self.newest = max(self.newest, document.made_at)
         for head in document.heads:
             chain = self.heads.setdefault((head.tenant_id, head.chain), {})
@@ -122,14 +129,19 @@ def judged(rows: Iterable[Row], told: Mapping[Key, Link], evidence: Evidence) ->
     """
     verdict = Verdict(faults=list(evidence.faults))
     seen: set[Key] = set()
+    oldest = LAST
     for key, chain in groupby(rows, key=lambda row: (int(row["tenant_id"]), str(row["chain"]))):
         seen.add(key)
         looked = Look(key, evidence, verdict, *begin(evidence, key))
         for row in chain:
             looked.at(row)
+            oldest = min(oldest, row["at"])
         looked.end(told.get(key))
     for key in ({*told} | {key for key, heads in evidence.heads.items() if heads}) - seen:
         Look(key, evidence, verdict, *begin(evidence, key)).end(told.get(key))
+    if oldest < evidence.first - EARLY:
+        # There were heads before those that call themselves the first.
+        verdict.faults.append(Fault("heads_missing", None, 1))
     return verdict
 
 

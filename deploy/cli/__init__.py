@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from deploy.cli.aliases import aliases
+from deploy.cli.audit import audit
 from deploy.cli.check import check
 from deploy.cli.dev import dev
 from deploy.cli.districts import districts
@@ -109,6 +110,6 @@ for part in (findings, diff, rekey_map, approve, reject):
     runs.add_command(part)
 for command in (
     *(dev, push, check, runs, versions, aliases, mappings, policy),
-    *(sample, keys, districts, serve, work, migrate),
+    *(sample, keys, districts, audit, serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))
