@@ -12,10 +12,10 @@ from falcon.asgi import Request, Response
 
 from api.answers import known
 from api.audit_book import Book
-from api.audit_entries import Seen
-from api.caller import Caller, presented
-from schemas.audit import INSTALLATION, Party
-from schemas.errors import Unauthorised
+from api.audit_entries import Seen, Speaker
+from api.caller import Caller
+from schemas.audit import INSTALLATION
+from schemas.secrets import parse_key
 
 WATCHED = ("/ims/", "/api/v1/")
 KEY_ID = re.compile(r"[0-9A-Za-z]{12}")
@@ -48,15 +48,12 @@ class Audit:
 
     def _take(self, req: Request, resp: Response) -> None:
         context = req.context
-        tenant_id, party, who = speaker(req, context.caller)
         self._book.take(
             Seen(
-                tenant_id=tenant_id,
-                party=party,
-                who=who,
+                speaker=speaker(req, context.caller),
                 method=known(req.method),
                 route=req.uri_template or "",
-                address=getattr(context, "address", None) or req.remote_addr,
+                address=address_of(req),
                 status=resp.status_code,
                 code=getattr(context, "code", None),
                 at=datetime.now(UTC),
@@ -79,22 +76,26 @@ async def to_its_end(
         then()
 
 
-def speaker(req: Request, caller: Caller | None) -> tuple[int, Party, str | None]:
+def speaker(req: Request, caller: Caller | None) -> Speaker:
     """In which district the request was made, by whom."""
     if caller is None:
-        return INSTALLATION, "anonymous", claimed(req)
+        return Speaker(INSTALLATION, "anonymous", claimed(req))
     tenant_id = INSTALLATION if caller.tenant_id is None else caller.tenant_id
     if caller.administrator:
-        return tenant_id, "administrator", caller.key_id
+        return Speaker(tenant_id, "administrator", caller.key_id)
     if client := getattr(caller, "client", None):
-        return tenant_id, "client", client
-    return tenant_id, "key", caller.key_id
+        return Speaker(tenant_id, "client", client, caller.key_id)
+    return Speaker(tenant_id, "key", caller.key_id)
 
 
 def claimed(req: Request) -> str | None:
     """The id of a key that was not let in, if it looks like one."""
-    try:
-        key = presented(req)
-    except Unauthorised:
-        return None
-    return key.id if KEY_ID.fullmatch(key.id) else None
+    bearer = (req.get_header("Authorization") or "").rpartition(" ")[2]
+    key = parse_key(bearer or req.get_header("X-API-Key") or "")
+    return key.id if key and KEY_ID.fullmatch(key.id) else None
+
+
+def address_of(req: Request) -> str:
+    """Where the request came from: what is believed of a proxy's word, else who is connected."""
+    believed = getattr(req.context, "address", None)
+    return str(believed or req.remote_addr)

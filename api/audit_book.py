@@ -59,7 +59,7 @@ class Book:
     def take(self, seen: Seen) -> None:
         """Take a request down."""
         if len(self._waiting) >= ROOM:
-            self._lose(seen.tenant_id, 1)
+            self._lose(seen.speaker.tenant_id, 1)
             return
         self._waiting.append(seen)
         self._news.set()

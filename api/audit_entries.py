@@ -12,12 +12,19 @@ REFUSED = 400
 OPERATIONS: Mapping[str, Operation] = {"GET": "read", "HEAD": "read", "DELETE": "delete"}
 
 
-class Seen(NamedTuple):
-    """A request that was answered, as it came."""
+class Speaker(NamedTuple):
+    """Who asked, and for which tenant; `credential` is the key of a client."""
 
     tenant_id: int
     party: Party
     who: str | None
+    credential: str | None = None
+
+
+class Seen(NamedTuple):
+    """A request that was answered, as it came."""
+
+    speaker: Speaker
     method: str
     route: str
     address: str | None
@@ -36,18 +43,18 @@ ALIKE = Seen._fields.index("at")
 
 def entries_of(seen: Iterable[Seen]) -> Iterator[tuple[int, Entry]]:
     """The entries of requests, with their tenants."""
-    refusals: dict[tuple[object, ...], Entry] = {}
+    refusals: dict[tuple[Speaker, tuple[object, ...]], Entry] = {}
     for each in seen:
         if each.status < REFUSED:
-            yield each.tenant_id, entry_of(each)
+            yield each.speaker.tenant_id, entry_of(each)
             continue
-        alike = each[:ALIKE]
+        alike = (each.speaker, each[:ALIKE])
         if (known := refusals.get(alike)) is not None:
             known["times"] = int(known["times"] or 1) + 1
         else:
             refusals[alike] = entry_of(each)
-    for (tenant_id, *_), entry in refusals.items():
-        yield int(str(tenant_id)), entry
+    for (speaker, _), entry in refusals.items():
+        yield speaker.tenant_id, entry
 
 
 def entry_of(seen: Seen) -> Entry:
@@ -56,8 +63,9 @@ def entry_of(seen: Seen) -> Entry:
     said = asked(seen.query, answered=answered) if seen.query else NOTHING
     return {
         "at": instant(seen.at),
-        "party": seen.party,
-        "who": seen.who,
+        "party": seen.speaker.party,
+        "who": seen.speaker.who,
+        "credential": seen.speaker.credential,
         "operation": OPERATIONS.get(seen.method, "change"),
         "method": seen.method,
         "route": seen.route,

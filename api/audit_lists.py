@@ -38,44 +38,14 @@ FILTERS = (
 )
 HEADINGS: Mapping[Language, tuple[str, ...]] = {
     "ja": (
-        *("日時", "主体", "ID", "操作", "メソッド", "経路", "対象", "条件", "項目", "範囲", "件数"),
-        *(
-            "接続元",
-            "状態",
-            "コード",
-            "要求 ID",
-            "回数",
-            "失われた記録",
-            "連鎖",
-            "番号",
-            "ハッシュ",
-        ),
+        *("日時", "主体", "ID", "鍵", "操作", "メソッド", "経路", "対象", "条件", "項目", "範囲"),
+        *("件数", "接続元", "状態", "コード", "要求 ID", "回数", "失われた記録", "連鎖", "番号"),
+        "ハッシュ",
     ),
     "en": (
-        *(
-            "at",
-            "party",
-            "who",
-            "operation",
-            "method",
-            "route",
-            "target",
-            "filter",
-            "fields",
-            "page",
-        ),
-        *(
-            "records",
-            "address",
-            "status",
-            "code",
-            "request",
-            "times",
-            "lost",
-            "chain",
-            "seq",
-            "hash",
-        ),
+        *("at", "party", "who", "credential", "operation", "method", "route", "target", "filter"),
+        *("fields", "page", "records", "address", "status", "code", "request", "times", "lost"),
+        *("chain", "seq", "hash"),
     ),
 }
 
@@ -233,6 +203,7 @@ def item(row: Mapping[str, Any]) -> dict[str, Any]:
         "at": row["at"],
         "party": row["party"],
         "who": row["who"],
+        "credential": row["credential"],
         "operation": row["operation"],
         "method": row["method"],
         "route": row["route"],

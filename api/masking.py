@@ -16,7 +16,7 @@ from schemas.roster import BINDING
 MASK = "*"
 LONGEST = 2000  # signs of a parameter that are looked at
 CONDITION = re.compile(
-    r"(?P<name>[A-Za-z][A-Za-z0-9_.]*)\s*(?P<sign>!=|>=|<=|=|>|<|~)\s*'(?:[^']|'')*'"
+    r"(?P<name>[A-Za-z][A-Za-z0-9_.]*)\s*(?P<sign>!=|>=|<=|=|>|<|~)\s*(?:'(?:[^']|'')*'|[^\s']+)"
     r"|\b(?P<word>and|or)\b",
     re.IGNORECASE,
 )
@@ -40,8 +40,9 @@ def parts_of_names(column: AnyColumn) -> list[str]:
 
 
 KNOWN = frozenset(
-    part for entity in BINDING for column in entity.columns for part in parts_of_names(column)
-) | {*OF_OBJECTS, *OF_1_1}
+    {part for entity in BINDING for column in entity.columns for part in parts_of_names(column)}
+    | {*OF_OBJECTS, *OF_1_1}
+) - {""}
 
 
 class Asked(NamedTuple):

@@ -1,6 +1,6 @@
 """The documents of heads in the object store (schemas/heads.py): add, read, forget."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import obstore
@@ -12,12 +12,20 @@ from schemas.heads import FOLDER, Document, Removed, digest, key_of, number_of
 from schemas.secrets import Vault
 
 
+def utc_now() -> datetime:
+    """The clock of this machine."""
+    return datetime.now(UTC)
+
+
 class Heads:
     """The documents in one store, signed with our secret."""
 
-    def __init__(self, store: ObjectStore, vault: Vault) -> None:
+    def __init__(
+        self, store: ObjectStore, vault: Vault, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._store = store
         self._vault = vault
+        self._now = now
         self._last: tuple[int, str | None] = (0, None)
 
     def put(self, heads: Sequence[Head], removed: Sequence[Removed] = ()) -> int:
@@ -26,7 +34,7 @@ class Heads:
             number, previous = self._newest()
             document = Document(
                 number=number + 1,
-                made_at=datetime.now(UTC),
+                made_at=self._now(),
                 previous=previous,
                 heads=tuple(heads),
                 removed=tuple(removed),
@@ -40,7 +48,7 @@ class Heads:
             return document.number
 
     def _newest(self) -> tuple[int, str | None]:
-        """The number and the hash of the last document; one that we remember counts if it is gone."""
+        """The last document's number and hash; one that is gone and that we remember counts."""
         newer = max((number for number, _ in self._listed(self._last[0])), default=0)
         if newer:
             self._last = (newer, digest(self._get(newer)))

@@ -17,8 +17,8 @@ limit 1;
 -- page --
 -- The newest entries that match, between a place and the edge of the look.
 select
-    at, party, who, operation, method, route, target, filter, fields, page, records, address,
-    status_code, code, request_id, times, lost, chain, seq, hash
+    at, party, who, credential, operation, method, route, target, filter, fields, page, records,
+    address, status_code, code, request_id, times, lost, chain, seq, hash
 from audit
 where tenant_id = %(tenant_id)s
     and at >= coalesce(%(from)s::timestamptz, '-infinity')
@@ -33,7 +33,7 @@ where tenant_id = %(tenant_id)s
         coalesce(%(edge_chain)s::uuid, '00000000-0000-0000-0000-000000000000'),
         coalesce(%(edge_seq)s::bigint, 0)
     )
-    and (%(who)s::text is null or who = %(who)s)
+    and (%(who)s::text is null or %(who)s in (who, credential))
     and (%(party)s::text is null or party = %(party)s)
     and (%(operation)s::text is null or operation = %(operation)s)
     and (%(method)s::text is null or method = %(method)s)

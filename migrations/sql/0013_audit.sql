@@ -13,7 +13,8 @@ create table rosterhub.audit (
     seq bigint not null check (seq > 0),
     at timestamptz not null,
     party text not null,
-    who text,
+    who text, -- a key or a client
+    credential text, -- the key of a client
     operation text not null,
     method text,
     route text,

@@ -5,16 +5,16 @@
 -- to it was lost, changes nothing.
 with entries as (
     insert into audit (
-        tenant_id, chain, seq, at, party, who, operation, method, route, target, filter, fields,
-        page, records, address, status_code, code, request_id, times, lost, previous, hash
+        tenant_id, chain, seq, at, party, who, credential, operation, method, route, target, filter,
+        fields, page, records, address, status_code, code, request_id, times, lost, previous, hash
     )
     select
-        tenant_id, chain, seq, at, party, who, operation, method, route, target, filter, fields,
-        page, records, address, status_code, code, request_id, times, lost,
+        tenant_id, chain, seq, at, party, who, credential, operation, method, route, target, filter,
+        fields, page, records, address, status_code, code, request_id, times, lost,
         decode(previous, 'hex'), decode(hash, 'hex')
     from json_to_recordset(%(entries)s::json) as e(
         tenant_id integer, chain uuid, seq bigint, at timestamptz, party text, who text,
-        operation text, method text, route text, target text, filter text, fields text, page text,
+        credential text, operation text, method text, route text, target text, filter text, fields text, page text,
         records bigint, address text, status_code integer, code text, request_id text, times bigint,
         lost bigint, previous text, hash text
     )

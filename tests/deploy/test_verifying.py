@@ -415,6 +415,7 @@ def test_a_batch_that_never_came_is_a_gap(trail: Trail) -> None:
     for number in range(5):
         chains.add(NORTH, entry(number))  # and never written
     trail.write(range(LENGTH, LENGTH + 1))
+    trail.export()
     (fault,) = trail.verdict().faults
     assert (fault.kind, fault.seq, fault.entries) == ("gap", LENGTH + 6, 5)
 
