@@ -5,6 +5,7 @@ come from the object store, and the secret says whether the hub has written them
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import psycopg
 from obstore.store import ObjectStore
@@ -47,7 +48,7 @@ def looked_through(connection: psycopg.Connection, evidence: Evidence) -> Verdic
     with connection.cursor("audit", row_factory=dict_row) as rows:
         rows.itersize = AT_A_TIME
         rows.execute(EVERYTHING)
-        return judged(rows, told, evidence)
+        return judged(rows, told, evidence, datetime.now(UTC))
 
 
 def districts(connection: psycopg.Connection) -> Mapping[int, str]:

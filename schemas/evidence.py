@@ -23,6 +23,9 @@ LATE = timedelta(minutes=15)
 EARLY = timedelta(days=7)
 """How long an installation may have had a gateway and no workers, who write the first heads."""
 
+HEADLESS = timedelta(days=1)
+"""How old an audit may be of which no head is found at all."""
+
 NEVER = datetime(1, 1, 31, tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -122,7 +125,9 @@ class Verdict:
     faults: list[Fault] = field(default_factory=list)
 
 
-def judged(rows: Iterable[Row], told: Mapping[Key, Link], evidence: Evidence) -> Verdict:
+def judged(
+    rows: Iterable[Row], told: Mapping[Key, Link], evidence: Evidence, now: datetime
+) -> Verdict:
     """Every chain, its rows in order; `told` is how far the writers say that they are.
 
     `open` are entries that no head covers yet.
@@ -139,8 +144,8 @@ def judged(rows: Iterable[Row], told: Mapping[Key, Link], evidence: Evidence) ->
         looked.end(told.get(key))
     for key in ({*told} | {key for key, heads in evidence.heads.items() if heads}) - seen:
         Look(key, evidence, verdict, *begin(evidence, key)).end(told.get(key))
-    if oldest < evidence.first - EARLY:
-        # There were heads before those that call themselves the first.
+    # There were heads before those that call themselves the first, or there are some elsewhere.
+    if oldest < evidence.first - EARLY or (not evidence.documents and oldest < now - HEADLESS):
         verdict.faults.append(Fault("heads_missing", None, 1))
     return verdict
 

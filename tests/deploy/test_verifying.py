@@ -387,6 +387,14 @@ def test_whoever_takes_all_heads_away_is_found_when_the_first_ones_come_late(tra
     assert "heads_missing" in kinds(trail.verdict())
 
 
+def test_an_audit_of_days_without_any_head_is_not_taken_for_whole(trail: Trail) -> None:
+    with trail.owner() as db:
+        change(db, rows(db)[0], {"at": datetime.now(UTC) - timedelta(hours=25)})
+        db.commit()
+    trail.store = MemoryStore()
+    assert "heads_missing" in kinds(trail.verdict())
+
+
 def test_two_who_export_at_once_leave_two_documents(trail: Trail) -> None:
     trail.write(range(LENGTH, LENGTH + 1))
     other_process = Heads(trail.store, trail.vault)
