@@ -19,7 +19,7 @@ ADMINISTRATORS = {
     "/api/v1/admin-keys",
     "/api/v1/admin-keys/{key_id}",
 }
-SETTINGS = {"/api/v1/policy"}
+SETTINGS = {"/api/v1/policy", "/api/v1/audit", "/api/v1/audit.csv", "/api/v1/audit.ndjson"}
 LISTS = {"/api/v1/imports"} | {
     f"{ROOT}/{file}"
     for file in (

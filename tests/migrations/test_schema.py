@@ -69,6 +69,8 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
     assert names == roster | {
         "admin_keys",
         "aliases",
+        "audit",
+        "audit_chains",
         "districts",
         "finding_counts",
         "finding_files",
