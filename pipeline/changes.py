@@ -13,6 +13,7 @@ import polars as pl
 
 from pipeline import compare, lines, stage
 from pipeline.database import Connection
+from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Broken, cut
 from pipeline.limits import Limits
 from pipeline.lines import Book, Compared, Known, Lines
@@ -40,6 +41,9 @@ class Changes:
     limits: Limits
     told: Callable[[File], None]
     contexts: dict[str, bytes] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    news: dict[str, int] = field(default_factory=dict)
+    """How many lines of a file that is known by its lines are new or missing."""
 
     def stage(self, file: File) -> None:
         """Stage what the file changes."""
@@ -62,10 +66,13 @@ class Changes:
             return
         for file, book in self.reader.books.items():
             found = self.reader.findings.all
+            if file in self.news and self.news[file] == self.left_out.count(file):
+                continue  # nothing else is new: what is known stands
             told = {each.line for each in found if each.file == f"{file}.csv" and each.line}
             told |= self.reader.mended[file]
             numbers = [pl.Series(list(told), dtype=pl.UInt32), *self.reader.counted[file]]
-            self.lines.save(file, self.contexts[file], book, pl.concat(numbers))
+            left_out = {*self.left_out.rows[file].values()}
+            self.lines.save(file, self.contexts[file], book, pl.concat(numbers), left_out)
 
     def book(self, file: File, *, parts: int = 0) -> None:
         """From here on, remember the lines of the file."""
@@ -118,6 +125,7 @@ class Changes:
             return False
         if len(found.unknown) or len(found.missing):
             self.book(file, parts=known.parts)
+            self.news[file.entity.file] = len(found.unknown) + len(found.missing)
             self._stage_found(self.lines, known, file, found)
         return True
 

@@ -31,6 +31,7 @@ from pipeline.database import Connection
 from pipeline.opening import File
 from pipeline.spool import Spool
 from pipeline.text import Piece
+from schemas.objects import lines_prefix
 from schemas.policy import Reading
 from schemas.roster import AnyEntity
 from schemas.rules import RULES
@@ -160,14 +161,22 @@ class Lines:
             part = pl.DataFrame([self._digests(known, number), ids])
             yield fresh.join(part, on="digest").select(KEPT.names())
 
-    def save(self, file: str, context: bytes, book: "Book", told: pl.Series) -> None:
-        """Keep the lines of a file, except those of which something was `told`."""
-        prefix = f"lines/{self.claim.tenant_id}/{self.claim.id}-{self.claim.fence}/{file}"
+    def save(
+        self, file: str, context: bytes, book: "Book", told: pl.Series, left_out: Collection[str]
+    ) -> None:
+        """Keep the lines of a file, except those of which something was `told`.
+
+        `left_out` are the sourcedIds whose rows are no records.
+        """
+        claim = self.claim
+        prefix = f"{lines_prefix(claim.tenant_id)}/{claim.id}-{claim.fence}/{file}"
         records = 0
         for number, part in enumerate(book.read()):
             silent = ~pl.col("line").cast(pl.UInt32).is_in(told.implode()).fill_null(value=False)
             digest = pl.when(silent).then("digest").otherwise(pl.lit(UNKEPT, pl.UInt128))
             part = part.with_columns(digest.alias("digest"))  # noqa: PLW2901  # the same part
+            if left_out:
+                part = part.filter(~pl.col(KEY).is_in(list(left_out)))  # noqa: PLW2901  # same
             for column in ("digest", "sourced_id"):
                 self._put(f"{prefix}/{number}.{column}", part.select(column))
             records += part.height

@@ -18,6 +18,7 @@ from deploy.cli.aliases import aliases
 from deploy.cli.check import check
 from deploy.cli.dev import dev
 from deploy.cli.districts import districts
+from deploy.cli.erasures import erasures
 from deploy.cli.findings import findings
 from deploy.cli.keys import keys
 from deploy.cli.mappings import mappings
@@ -108,7 +109,7 @@ def everywhere(command: click.Command) -> click.Command:
 for part in (findings, diff, rekey_map, approve, reject):
     runs.add_command(part)
 for command in (
-    *(dev, push, check, runs, versions, aliases, mappings, policy),
+    *(dev, push, check, runs, versions, erasures, aliases, mappings, policy),
     *(sample, keys, districts, serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))
