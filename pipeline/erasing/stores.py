@@ -14,7 +14,7 @@ from psycopg.errors import UndefinedTable
 from psycopg.sql import Identifier
 
 from pipeline import proposals
-from pipeline.database import Connection
+from pipeline.database import Connection, one
 from pipeline.erasing.people import NAMED
 from pipeline.erasing.records import wipe_rows
 from schemas.erasure import OWNERS
@@ -59,8 +59,17 @@ def wipe_previews(db: Connection, tenant_id: int) -> int:
     return db.execute(NAMED["wipe_previews"], {"tenant_id": tenant_id}).rowcount
 
 
+def wipe_sort_keys(db: Connection, tenant_id: int) -> int:
+    """What texts sort by, each beside its text: readers make anew what they need."""
+    (there,) = one(db, NAMED["has_sort_keys"])
+    if not there:  # a release that reads less
+        return 0
+    return db.execute(NAMED["wipe_sort_keys"], {"tenant_id": tenant_id}).rowcount
+
+
 STORES: tuple[Store, ...] = (
     Store("findings", wipe_findings),
     Store("changes", wipe_changes),
     Store("previews", wipe_previews),
+    Store("sort_keys", wipe_sort_keys),
 )

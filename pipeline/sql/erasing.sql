@@ -102,6 +102,12 @@ where f.tenant_id = %(tenant_id)s and (%(run_id)s::uuid is null or f.run_id = %(
 -- Samples of somebody's roster: gone an hour later anyway.
 delete from mapping_previews where tenant_id = %(tenant_id)s;
 
+-- has_sort_keys --
+select to_regclass('rosterhub.sort_keys') is not null;
+
+-- wipe_sort_keys --
+delete from sort_keys where tenant_id = %(tenant_id)s;
+
 -- runs --
 -- Which of these runs are the district's.
 select id from runs where tenant_id = %(tenant_id)s and id = any(%(runs)s);

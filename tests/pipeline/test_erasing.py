@@ -1,4 +1,4 @@
-"""An erasure: nothing is left of a person but ids, and neither an undo nor a package brings more."""
+"""An erasure: nothing is left of a person but ids, and neither undo nor package brings more."""
 
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -128,7 +128,9 @@ class TestRecords:
         after = of(district, "taro")
         assert not any(whole(after).values())
         for entity in OWNERS:
-            live = [(row["sourced_id"], row["status"], row["version"]) for row in after[entity.table]]
+            live = [
+                (row["sourced_id"], row["status"], row["version"]) for row in after[entity.table]
+            ]
             assert live == [(key, "tobedeleted", 3) for key, *_ in live]
             history = f"{entity.table}_history"
             spans = {(row["sourced_id"], row["version"], row["status"]) for row in after[history]}
@@ -390,7 +392,7 @@ class TestFiles:
 
 class TestRetention:
     @staticmethod
-    def filed(district: "District", **policy: int) -> UUID | None:
+    def filed(district: "District", **policy: Any) -> UUID | None:  # noqa: ANN401  # of a policy
         district.hub.admin.execute(
             "update districts set policy = policy || %s where tenant_id = %s",
             [Jsonb(policy), district.tenant_id],
