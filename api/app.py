@@ -26,6 +26,8 @@ from api.diffs import Diff
 from api.diffs import Ndjson as DiffNdjson
 from api.districts import District, Districts
 from api.door import Door
+from api.erasures import Erasures, OneErasure
+from api.erasures import Release as ReleaseErased
 from api.findings import Findings, Groups, Summary
 from api.findings_downloads import Csv, Ndjson, Rows
 from api.health import Health, Live, Ready
@@ -135,6 +137,7 @@ def create_gateway(
         | managing(settings, database, bell, teller(redis))
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
+        | erasing(settings, database, bell)
         | reading(settings, database)
         | auditing(database)
     )
@@ -259,6 +262,15 @@ def remembering(database: Database, bell: Bell) -> Routes:
         f"{version}/diff.csv": DiffCsv(database),
         f"{version}/diff.ndjson": DiffNdjson(database),
         "/api/v1/records/{entity}/{sourced_id}/timeline": Timeline(database),
+    }
+
+
+def erasing(settings: Settings, database: Database, bell: Bell) -> Routes:
+    """The one way out for personal data."""
+    return {
+        "/api/v1/erasures": Erasures(database, bell, settings.json_max),
+        "/api/v1/erasures/{erasure_id}": OneErasure(database),
+        "/api/v1/erasures/{erasure_id}/release": ReleaseErased(database),
     }
 
 

@@ -269,6 +269,12 @@ CLIENT_KEPT = Problem(
     Text("The client was not deleted.", "連携先は削除していません。"),
     "rosterhub clients delete {client} --yes",
 )
+NOT_ERASED = Problem(
+    "not_erased",
+    USAGE,
+    Text("Nobody was erased.", "誰も消去していません。"),
+    "rosterhub erasures request {users} --yes",
+)
 BAD_SAMPLE = Problem(
     "bad_sample",
     USAGE,
@@ -464,6 +470,10 @@ HEADINGS: Mapping[str, Text] = {
     "field": Text("field", "項目"),
     "before": Text("before", "前"),
     "after": Text("after", "後"),
+    "cause": Text("cause", "きっかけ"),
+    "people": Text("people", "人数"),
+    "reference": Text("reference", "文書番号"),
+    "store": Text("store", "場所"),
     "migration": Text("migration", "移行"),
     "applied": Text("applied", "適用"),
     "at": Text("at", "日時"),
@@ -547,6 +557,29 @@ UNDONE_BY = Text("Undone by version {version}.", "版 {version} で取り消さ�
 RELEASED = Text(
     "What version {version} did may be imported again.",
     "版 {version} の変更を、再び取り込めるようにしました。",
+)
+CONFIRM_ERASE = Text(
+    "Erase {count} people for good? It cannot be taken back.",
+    "{count} 人を消去します。取り消せません。よろしいですか?",
+)
+ERASURE_WAITS = Text(
+    "Accepted; see it with: rosterhub erasures show {erasure}",
+    "受け付けました。結果を見るには: rosterhub erasures show {erasure}",
+)
+ERASE_HOW = Text(
+    "There is no receipt yet; follow it with: rosterhub runs watch {erasure}",
+    "受領書はまだありません。進み具合を見るには: rosterhub runs watch {erasure}",
+)
+ERASED_RECEIPT = Text(
+    "Erased as version {version} at {erased_at}; receipt {sha256}",
+    "版 {version} として {erased_at} に消去しました。受領書: {sha256}",
+)
+ERASED_FILES = Text("Files deleted from {store}: {files}", "{store} から消したファイル: {files} 個")
+ERASED_UNKNOWN = Text(
+    "There was no record under: {users}", "次の sourcedId のレコードはありませんでした: {users}"
+)
+ERASURE_RELEASED = Text(
+    "Packages may bring these people back.", "パッケージで再び登録できるようにしました。"
 )
 VALUES_HIDDEN = Text(
     "Values are hidden; show them with --show-values.",

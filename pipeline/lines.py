@@ -36,6 +36,7 @@ from pipeline.database import Connection
 from pipeline.opening import File
 from pipeline.spool import Spool
 from pipeline.text import Piece, blocks
+from schemas.objects import lines_prefix
 from schemas.policy import Reading
 from schemas.roster import AnyEntity
 from schemas.rules import RULES
@@ -228,9 +229,9 @@ class Compared:
     unknown: Unknown
 
     @property
-    def changed(self) -> bool:
-        """Whether there is any difference."""
-        return bool(len(self.missing) or self.unknown.lines)
+    def news(self) -> int:
+        """How many lines are new or missing."""
+        return len(self.missing) + self.unknown.lines
 
 
 class Lines:
@@ -254,30 +255,25 @@ class Lines:
         """Digest and sourcedId of the known lines, part by part; raises one of UNREADABLE."""
         return self._parts(known, *self._patch(known), KEPT.names())
 
-    def save(self, file: str, context: bytes, book: "Book", told: pl.Series) -> None:
-        """Keep the lines of a file that was read whole, except those of which something was `told`.
+    def save(self, file: str, context: bytes, written: "Written") -> None:
+        """Keep the lines of a file that was read whole.
 
-        Where that is nearly every line, knowing the others would help nobody.
+        Where something was said of nearly every line, knowing the others would help nobody.
         """
         folder, records = self._folder(file), 0
         remarkable = [pl.DataFrame(schema=KEPT)]
-        for number, part in enumerate(book.read()):
-            silent = ~pl.col("line").cast(pl.UInt32).is_in(told.implode()).fill_null(value=False)
-            remarkable.append(spoken(part.filter(~silent)))
-            self._put_base(folder, number, part.filter(silent).select(KEPT.names()))
-            records += part.height
+        for number, (silent, spoken) in enumerate(written.parts()):
+            remarkable.append(spoken)
+            self._put_base(folder, number, silent)
+            records += silent.height + spoken.height
         added = pl.concat(remarkable)
         if added.height <= records * MANY:
             patch = self._put_patch(folder, NONE, added)
-            self._keep(file, context, Known(folder, book.parts, patch, records))
+            self._keep(file, context, Known(folder, written.book.parts, patch, records))
 
-    def amend(
-        self, file: str, context: bytes, found: Compared, fresh: pl.DataFrame, told: pl.Series
-    ) -> None:
-        """Keep the lines of a file of which only `fresh` ones were read."""
-        told = told.cast(pl.Int64)
-        marked = fresh["line"].is_in(told.implode())
-        new = pl.concat([fresh.filter(~marked).select(KEPT.names()), spoken(fresh.filter(marked))])
+    def amend(self, file: str, context: bytes, written: "Written", found: Compared) -> None:
+        """Keep the lines of a file of which only unknown ones were read."""
+        new = pl.concat([rows for part in written.parts() for rows in part])
         dropped, added = self._patch(found.known)
         added = pl.concat([added.filter(~added["digest"].is_in(found.missing.implode())), new])
         dropped = pl.concat([dropped, found.missing])
@@ -298,7 +294,8 @@ class Lines:
         self.db.execute(SQL["keep"], {**self.claim.key, "entity": file, **facts})
 
     def _folder(self, file: str) -> str:
-        return f"lines/{self.claim.tenant_id}/{self.claim.id}-{self.claim.fence}/{file}"
+        claim = self.claim
+        return f"{lines_prefix(claim.tenant_id)}/{claim.id}-{claim.fence}/{file}"
 
     def _parts(
         self, known: Known, dropped: pl.Series, added: pl.DataFrame, columns: list[str]
@@ -341,11 +338,6 @@ class Lines:
         return pl.read_ipc(io.BytesIO(obstore.get(self.store, key).bytes()))
 
 
-def spoken(rows: pl.DataFrame) -> pl.DataFrame:
-    """Records of whose lines something was said, so that the lines are read again."""
-    return pl.DataFrame([unlike(rows["sourced_id"]), rows["sourced_id"]])
-
-
 def forget(db: Connection, tenant_id: int, entity: AnyEntity) -> None:
     """No line of the entity is known any more: its records were written."""
     db.execute(SQL["forget"], {"tenant_id": tenant_id, "entity": entity.file})
@@ -376,3 +368,25 @@ class Book:
     def read(self) -> Iterator[pl.DataFrame]:
         """Every part."""
         return self.spool.read()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was read, now that it is applied: `told` are the lines of which something was said.
+
+    `left_out` are the sourcedIds whose rows are no records.
+    """
+
+    book: Book
+    told: pl.Series
+    left_out: Collection[str] = ()
+
+    def parts(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """The lines to be known, and the records whose lines are to be read and told again."""
+        for rows in self.book.read():
+            part = rows
+            if self.left_out:
+                part = part.filter(~pl.col("sourced_id").is_in(list(self.left_out)))
+            said = part["line"].cast(pl.UInt32).is_in(self.told.implode())
+            spoken = part.filter(said)["sourced_id"]
+            yield part.filter(~said).select(KEPT.names()), pl.DataFrame([unlike(spoken), spoken])

@@ -20,6 +20,7 @@ from deploy.cli.check import check
 from deploy.cli.clients import clients
 from deploy.cli.dev import dev
 from deploy.cli.districts import districts
+from deploy.cli.erasures import erasures
 from deploy.cli.findings import findings
 from deploy.cli.keys import keys
 from deploy.cli.lens import lens
@@ -112,7 +113,7 @@ for part in (findings, diff, rekey_map, approve, reject):
     runs.add_command(part)
 clients.add_command(lens)
 for command in (
-    *(dev, push, check, runs, versions, aliases, mappings, policy),
+    *(dev, push, check, runs, versions, erasures, aliases, mappings, policy),
     *(sample, clients, keys, districts, audit, serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))

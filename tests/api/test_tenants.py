@@ -27,6 +27,11 @@ SETTINGS = {"/api/v1/policy", "/api/v1/origins", "/api/v1/clients", *AUDIT} | {
         *("/lens", "/lens/explain"),
     )
 }
+ERASURES = {
+    "/api/v1/erasures",
+    "/api/v1/erasures/{erasure_id}",
+    "/api/v1/erasures/{erasure_id}/release",
+}
 LISTS = {"/api/v1/imports"} | {
     f"{ROOT}/{file}"
     for file in (
@@ -75,7 +80,7 @@ HISTORY = {f"{VERSION}{rest}" for rest in ("", "/diff", "/diff.csv", "/diff.ndjs
 TIMELINES = {"/api/v1/versions", "/api/v1/records/{entity}/{sourced_id}/timeline"}
 WAYS_BACK = {f"{VERSION}/{act}" for act in ("undo", "release")}
 MATRIX = OPEN | ADMINISTRATORS | SETTINGS | LISTS | RUNS | ACTS | MAPPINGS | RECORDS
-MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK
+MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK | ERASURES
 
 SECRET = "northern-secret"
 

@@ -410,3 +410,46 @@ def test_a_purge_waits_for_the_import_that_is_about_to_commit(
     sweep(hub.url, hub.store)
     work.join()
     assert everything(hub, district) == {}
+
+
+# --- People --------------------------------------------------------------------------------
+
+
+def test_who_was_deleted_long_ago_is_erased_by_a_run_that_nobody_asked_for(
+    hub: Hub, importer: Make, package: Package, district: int
+) -> None:
+    decide(hub, district, deleted_days=1)
+    hub.push(district, package())
+    assert importer().attempt(district)
+    hub.admin.execute(
+        "update users set status = 'tobedeleted' where sourced_id ="
+        " (select min(sourced_id) from users)"
+    )
+    sweep(hub.url, hub.store)
+    assert hub.free(district) is None, "it was deleted just now"
+    hub.admin.execute("update versions set published_at = published_at - interval '2 days'")
+    with capture_logs() as log:
+        sweep(hub.url, hub.store)
+        sweep(hub.url, hub.store)
+    (filed,) = [line for line in log if line["event"] == "erasure_filed"]
+    assert importer().attempt(district)
+    (receipt,) = hub.one("select receipt from erasures where run_id = %s", filed["run_id"])
+    assert (receipt["cause"], receipt["rows"]["users"]) == ("retention", 1)
+    left = hub.one("select count(*) from users where given_name is null")
+    assert left == (1,)
+
+
+def test_an_upload_that_held_who_was_erased_goes_with_its_run(hub: Hub, district: int) -> None:
+    ended, waits = hub.push(district, b"ended"), hub.push(district, b"waits")
+    hub.admin.execute(
+        "update runs set state = 'rejected', finished_at = now() where id = %s", [ended]
+    )
+    for run_id in (ended, waits):
+        hub.admin.execute(
+            "insert into finding_counts"
+            " (tenant_id, run_id, rule, severity, file, school, findings, followers, first)"
+            " values (%s, %s, 'record.erased', 'warning', '', '', 1, 0, 1)",
+            [district, run_id],
+        )
+    sweep(hub.url, hub.store)
+    assert [*files(hub, district).values()] == [b"waits"]
