@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 from pipeline import claims
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one
+from pipeline.events import published
 from pipeline.merge import Merge
 from pipeline.reading import Reader
 from schemas.roster import ROSTERING
@@ -107,4 +108,7 @@ def move(db: Connection, claim: Claim, version: int, counts: Mapping[str, Counts
     """Record the version, then move the district to it: the last statement before the commit."""
     facts = {**claim.key, "version": version, "counts": Jsonb(counts)}
     (published_at,) = one(db, SQL["add_version"], facts)
+    published(
+        db, claim.tenant_id, version, {"jobId": str(claim.id), "kind": claim.kind, "counts": counts}
+    )
     db.execute(SQL["move_district"], {**facts, "published_at": published_at})

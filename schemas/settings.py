@@ -11,6 +11,8 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.wall import Wall
+
 PREFIX = "ROSTERHUB_"
 MIB = 1024 * 1024
 
@@ -43,6 +45,8 @@ class Settings(BaseSettings):
     attempts: int = Field(default=5, ge=1)
     import_timeout: float = Field(default=3600.0, gt=0)
     work_folder: Path | None = None
+    webhook_hands: int = Field(default=64, ge=2)
+    webhook_allow: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=0, le=65535)
 
@@ -65,6 +69,12 @@ class Settings(BaseSettings):
     @classmethod
     def _blank_is_absent(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _has_a_meaning(cls, value: str) -> str:
+        Wall.of(value)
+        return value
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:

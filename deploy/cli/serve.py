@@ -5,15 +5,17 @@
 import os
 import sys
 from importlib import resources
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from deploy.messages import NO_WORKERS, SETTING_MISSING, SETTING_WRONG, Failure
 
 if TYPE_CHECKING:
+    from schemas.jobs import ProcessKind
     from schemas.settings import Settings
 
+KINDS = ("imports", "webhooks", "service")
 NEEDED = ("database_url", "redis_url", "secret_key")
 
 
@@ -27,12 +29,10 @@ def serve() -> None:
 
 
 @click.command
-@click.option("--process", "kind", type=click.Choice(["imports", "service"]), hidden=True)
+@click.option("--process", "kind", type=click.Choice(KINDS), hidden=True)
 @click.option("--parent", type=int, hidden=True)
 @click.pass_context
-def work(
-    context: click.Context, kind: Literal["imports", "service"] | None, parent: int | None
-) -> None:
+def work(context: click.Context, kind: "ProcessKind | None", parent: int | None) -> None:
     """Run the workers, as the ROSTERHUB_* variables say."""
     from deploy import logs
 

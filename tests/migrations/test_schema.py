@@ -70,6 +70,7 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "admin_keys",
         "aliases",
         "districts",
+        "event_counters",
         "finding_counts",
         "finding_files",
         "finding_groups",
@@ -84,6 +85,10 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "runs",
         "uploads",
         "versions",
+        "webhook_attempts",
+        "webhook_deliveries",
+        "webhook_events",
+        "webhooks",
     }
 
 
