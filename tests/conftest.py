@@ -87,6 +87,13 @@ def template(postgres: Postgres) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres: Postgres, template: str) -> Iterator[str]:
     """An empty, migrated database; its login is the superuser of the test server."""
+    with cloned(postgres, template) as url:
+        yield url
+
+
+@contextmanager
+def cloned(postgres: Postgres, template: str) -> Iterator[str]:
+    """The same for as long as somebody wants."""
     name = f"test_{uuid4().hex[:12]}"
     clone = SQL("create database {} template {}")
     with psycopg.connect(postgres.url, autocommit=True) as admin:

@@ -10,29 +10,26 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any
 
-import dramatiq
 import psycopg
 import structlog
-from dramatiq.brokers.redis import RedisBroker
 
 from pipeline import claims
 from pipeline.database import connect
-from schemas.jobs import JOBS, PROCESSES, ProcessKind
+from schemas.jobs import ProcessKind
 from schemas.settings import Settings, plain
 from workers import previews
+from workers.bells import heard
 from workers.imports import Importer, limits
 from workers.maintenance import sweep
 from workers.objects import open_store
 from workers.observers import all_of, district_on, to_log, to_metrics, to_stream
-from workers.port import NAMESPACE, impatient, ring_on
+from workers.port import ring_on
 from workers.scratch import sweep as sweep_scratch
 from workers.signals import asked_to_stop
-from workers.webhooks import Sender
 
 SWEEP = 60.0  # seconds
-HEARING = 100  # milliseconds between two looks for a bell; the default would cost a second
 log = structlog.get_logger()
 
 
@@ -60,15 +57,13 @@ class Desk:
             log.warning("database_away", desk=self.name, error=type(error).__name__)
 
     def watch(self, every: float) -> None:
-        """Look again and again, whoever rings or does not; the work at hand ends before this."""
+        """Look again and again, whoever rings or does not."""
         while not self.stopping.wait(every):
             if self.free.acquire(blocking=False):
                 try:
                     self.look()
                 finally:
                     self.free.release()
-        with self.free:  # it has seen the sign
-            return
 
 
 def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
@@ -79,9 +74,8 @@ def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]
     emit = all_of(to_stream(redis_url), to_metrics, to_log)
     to_district = district_on(redis_url, ring_on(redis_url))
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    importer = Importer(
-        settings, open_store(settings.object_store), emit, worker, stopping, to_district
-    )
+    store = open_store(settings.object_store)
+    importer = Importer(settings, store, emit, worker, stopping, to_district)
 
     def work() -> None:
         # Whose turn it is, is asked again after every run: who came meanwhile may be next.
@@ -108,47 +102,16 @@ def service(settings: Settings) -> Callable[[], None]:
     return work
 
 
-def broker_on(redis_url: str, desk: Desk | Sender, queues: tuple[str, ...]) -> RedisBroker:
-    """A broker whose actors are all the same bell. Dramatiq's own retries and limits stay out."""
-    broker = RedisBroker(client=impatient(redis_url), namespace=NAMESPACE, middleware=[])
-    dramatiq.set_broker(broker)
-    for job in JOBS:
-        if job.queue in queues:
-            dramatiq.Actor(
-                desk.ring,
-                broker=broker,
-                actor_name=job.kind,
-                queue_name=job.queue,
-                priority=0,
-                options={},
-            )
-    return broker
-
-
-def seated(
-    settings: Settings, kind: ProcessKind, stopping: threading.Event
-) -> tuple[Desk | Sender, float]:
-    """Who does the work of a process, and how many seconds are between two looks."""
-    match kind:
-        case "imports":
-            return Desk(kind, imports(settings, stopping), stopping), settings.poll
-        case "webhooks":
-            return Sender.of(settings, stopping), settings.poll
-        case "service":
-            return Desk(kind, service(settings), stopping), SWEEP
-        case _:
-            assert_never(kind)
-
-
 def run(settings: Settings, kind: ProcessKind) -> None:
-    """Work until told to stop; `service` does what has no process of its own."""
+    """Work until told to stop. `imports` does imports, `service` what has no other process."""
     stopping = asked_to_stop()
-    desk, every = seated(settings, kind, stopping)
-    queues = PROCESSES[kind]
-    broker = broker_on(plain(settings.redis_url), desk, queues)
-    bells = dramatiq.Worker(broker, queues=set(queues), worker_threads=1, worker_timeout=HEARING)
-    bells.start()
-    log.info("worker_started", kind=kind, queues=queues)
-    desk.watch(every)
-    log.info("worker_stopped", kind=kind)
-    bells.stop(timeout=1000)
+    work, every = (
+        (imports(settings, stopping), settings.poll)
+        if kind == "imports"
+        else (service(settings), SWEEP)
+    )
+    desk = Desk(kind, work, stopping)
+    with heard(plain(settings.redis_url), kind, desk.ring):
+        desk.watch(every)
+        with desk.free:  # the work at hand ends first; it has seen the sign
+            return

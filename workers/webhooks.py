@@ -34,7 +34,9 @@ from schemas.settings import Settings, plain
 from schemas.wall import Wall
 from schemas.webhooks import SEALED_FOR, message_id
 from workers import metrics
+from workers.bells import heard
 from workers.outward import Answer, Outward
+from workers.signals import asked_to_stop
 
 NAME = "rosterhub webhooks"
 EACH = 2  # deliveries of one endpoint under way
@@ -231,6 +233,13 @@ class Sender:
             self.wake.wait(0.1)
             self.wake.clear()
             self._write(db)
+
+
+def run(settings: Settings) -> None:
+    """Send until told to stop. A process of its own, which needs nothing that imports need."""
+    sender = Sender.of(settings, asked_to_stop())
+    with heard(plain(settings.redis_url), "webhooks", sender.ring):
+        sender.watch(settings.poll)
 
 
 def signed(letter: Letter, secrets: Iterable[bytes], now: datetime) -> dict[str, str]:

@@ -4,6 +4,7 @@
 
 import os
 import sys
+from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import click
 from deploy.messages import NO_WORKERS, SETTING_MISSING, SETTING_WRONG, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from schemas.jobs import ProcessKind
     from schemas.settings import Settings
 
@@ -39,14 +42,27 @@ def work(context: click.Context, kind: "ProcessKind | None", parent: int | None)
     settings = settings_with(*NEEDED)
     logs.configure(settings.log_format, settings.log_level)
     try:
-        from workers import lifeline, process, supervisor
+        from workers import lifeline, supervisor
+
+        run = program(kind or "imports")
     except ModuleNotFoundError as error:
         raise Failure(NO_WORKERS, reason=error.name) from error
     if kind is None:
         context.exit(supervisor.main(settings, one_worker))
     if parent:
         lifeline.die_with(parent)
-    process.run(settings, kind)
+    run(settings)
+
+
+def program(kind: "ProcessKind") -> "Callable[[Settings], None]":
+    """What a worker process does; it loads what its kind needs, and no data frames for a bell."""
+    if kind == "webhooks":
+        from workers import webhooks
+
+        return webhooks.run
+    from workers import process
+
+    return partial(process.run, kind=kind)
 
 
 def one_worker(kind: str) -> list[str]:

@@ -71,6 +71,7 @@ class Receiver:
     got: list[Got] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
+    mute: bool = False
     seen: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
@@ -91,6 +92,8 @@ class Receiver:
             line.sendall(b"x")
 
     def serve(self, line: socket.socket) -> None:
+        if self.mute:
+            self.over.wait(60)
         with line.makefile("rb") as read:
             _, path, _ = read.readline().decode().split(" ")
             headers: dict[str, str] = {}
