@@ -126,10 +126,15 @@ def redis_url(redis: Redis) -> str:
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    return settings_on(database_url, redis_url, tmp_path)
+
+
+def settings_on(database_url: str, redis_url: str, folder: Path) -> Settings:
+    """Those of a hub on these servers."""
     return Settings(
         database_url=SecretStr(database_url),
         redis_url=SecretStr(redis_url),
-        object_store=str(tmp_path / "objects"),
+        object_store=str(folder / "objects"),
         secret_key=SecretStr("a secret of the tests that is long enough to be one"),
         lease=2.0,
         poll=0.2,

@@ -24,7 +24,6 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
-from pydantic import SecretStr
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from deploy.local.postgres import Postgres
@@ -38,7 +37,7 @@ from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from schemas.wall import Wall
 from schemas.webhooks import PAUSES, SEALED_FOR, message_id
-from tests.conftest import cloned
+from tests.conftest import cloned, settings_on
 from tests.workers.conftest import Hub, Start
 from tests.workers.receivers import (
     Got,
@@ -155,13 +154,7 @@ def settings(
 ) -> Iterator[Settings]:
     """One database for all of these tests: a sender looks at everything that is in it."""
     with cloned(postgres, template) as url:
-        yield Settings(
-            database_url=SecretStr(url),
-            redis_url=SecretStr(redis.url),
-            object_store=str(tmp_path_factory.mktemp("objects")),
-            secret_key=SecretStr("a secret of the tests that is long enough to be one"),
-            metrics_port=0,
-        )
+        yield settings_on(url, redis.url, tmp_path_factory.mktemp("hub"))
 
 
 @pytest.fixture(scope="module")
