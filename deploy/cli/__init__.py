@@ -30,6 +30,7 @@ from deploy.cli.sample import sample
 from deploy.cli.screen import Screen
 from deploy.cli.serve import serve, work
 from deploy.cli.versions import versions
+from deploy.cli.webhooks import webhooks
 from deploy.messages import BAD_USAGE, INTERRUPTED, LANGS, Failure, Lang, spoken
 
 
@@ -108,7 +109,7 @@ def everywhere(command: click.Command) -> click.Command:
 for part in (findings, diff, rekey_map, approve, reject):
     runs.add_command(part)
 for command in (
-    *(dev, push, check, runs, versions, aliases, mappings, policy),
+    *(dev, push, check, runs, versions, aliases, mappings, policy, webhooks),
     *(sample, keys, districts, serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))
