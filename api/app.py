@@ -21,6 +21,7 @@ from api.clients import Clients, OneClient
 from api.cors import Cors
 from api.credentials import Credentials
 from api.database import Database
+from api.deliveries import Deliveries, Delivery, Resend, ResendMany
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
 from api.diffs import Ndjson as DiffNdjson
@@ -28,6 +29,8 @@ from api.districts import District, Districts
 from api.door import Door
 from api.erasures import Erasures, OneErasure
 from api.erasures import Release as ReleaseErased
+from api.events import Events as DistrictEvents
+from api.events import History
 from api.findings import Findings, Groups, Summary
 from api.findings_downloads import Csv, Ndjson, Rows
 from api.health import Health, Live, Ready
@@ -65,9 +68,13 @@ from api.timeline import Timeline
 from api.tokens import Tokens
 from api.uploads import Intake, Objects
 from api.versions import Release, RosterVersion, RosterVersions, Undo
+from api.webhooks import Rotate, Statistics, Trial, Webhook, Webhooks
 from schemas.roster import PARTS, ROSTERING
+from schemas.sealing import Seal
 from schemas.secrets import Vault
 from schemas.settings import Settings
+from schemas.wall import Wall
+from schemas.webhooks import SEALED_FOR
 from workers.port import Ring
 
 App: TypeAlias = "falcon.asgi.App[Request, Response]"
@@ -138,6 +145,7 @@ def create_gateway(
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
         | erasing(settings, database, bell)
+        | ringing(settings, vault, database, bell, streams)
         | reading(settings, database)
         | auditing(database)
     )
@@ -271,6 +279,27 @@ def erasing(settings: Settings, database: Database, bell: Bell) -> Routes:
         "/api/v1/erasures": Erasures(database, bell, settings.json_max),
         "/api/v1/erasures/{erasure_id}": OneErasure(database),
         "/api/v1/erasures/{erasure_id}/release": ReleaseErased(database),
+    }
+
+
+def ringing(
+    settings: Settings, vault: Vault, database: Database, bell: Bell, streams: Streams
+) -> Routes:
+    """What happens in a district, and who is rung for it."""
+    one, with_bell = "/api/v1/webhooks/{webhook_id}", (database, bell, settings.json_max)
+    wall, seal = Wall.of(settings.webhook_allow), Seal(vault, SEALED_FOR)
+    return {
+        "/api/v1/events": DistrictEvents(database, streams),
+        "/api/v1/events/history": History(database),
+        "/api/v1/webhooks": Webhooks(*with_bell, wall, seal),
+        one: Webhook(*with_bell, wall),
+        f"{one}/secret/rotate": Rotate(*with_bell, seal),
+        f"{one}/test": Trial(*with_bell),
+        f"{one}/statistics": Statistics(*with_bell),
+        f"{one}/resend": ResendMany(*with_bell),
+        f"{one}/deliveries": Deliveries(*with_bell),
+        f"{one}/deliveries/{{delivery_id}}": Delivery(*with_bell),
+        f"{one}/deliveries/{{delivery_id}}/resend": Resend(*with_bell),
     }
 
 

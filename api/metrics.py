@@ -143,7 +143,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class RunGauge:
-    """A measurement of the runs: a statement whose columns are the labels and a number."""
+    """A measurement of what waits: a statement whose columns are the labels and a number."""
 
     statement: str
     name: str
@@ -158,6 +158,18 @@ RUNS = (
         "rosterhub_oldest_waiting_run_seconds",
         "Age of the oldest run that is due and that no worker has taken.",
         ("kind",),
+    ),
+    RunGauge(
+        "deliveries",
+        "rosterhub_webhook_deliveries",
+        "Deliveries of webhooks that wait or are under way.",
+        ("state",),
+    ),
+    RunGauge(
+        "undelivered",
+        "rosterhub_oldest_waiting_delivery_seconds",
+        "How long the oldest delivery that is due has waited.",
+        (),
     ),
 )
 

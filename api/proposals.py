@@ -23,6 +23,7 @@ from api.caller import Caller, Needs, caller_of
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Connection, Database
 from api.diffs import HEADINGS, PAGE, Changed, Place, asked, behind, lines
+from api.emitting import import_failed
 from api.findings_downloads import CSV, NDJSON, as_file
 from api.form import counted, dump, send
 from api.history import FILES, text
@@ -187,6 +188,7 @@ class Reject(Resource):
                 answer = Jsonb({"kind": "reject", "by": caller.key_id})
                 await connection.execute(SQL["reject"], key | {"decision": answer})
                 row = await one(connection, caller.tenant, key["run_id"])
+                await import_failed(connection, caller.tenant, row)
         if not again:
             resp.schedule(partial(self._tell, end_of(row)))
         send(resp, as_json(row))

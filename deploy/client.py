@@ -239,5 +239,6 @@ def look_at(path: str) -> str:
         "mappings": "rosterhub mappings",
         "versions": "rosterhub versions",
         "audit": "rosterhub audit",
+        "webhooks": "rosterhub webhooks",
     }
     return next((group for name, group in groups.items() if f"/{name}" in path), "rosterhub runs")

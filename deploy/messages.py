@@ -320,6 +320,18 @@ ROWS_OF_WHICH_FILE = Problem(
     ),
     "rosterhub runs findings {run} --file users.csv --rows users.csv",
 )
+TRIAL_FAILED = Problem(
+    "trial_failed",
+    FAILED,
+    Text("The receiver has not taken it: {reason}", "受信側に届きませんでした: {reason}"),
+    "rosterhub webhooks deliveries {webhook}",
+)
+TRIAL_LATE = Problem(
+    "trial_late",
+    FAILED,
+    Text("No sender has tried it yet.", "まだどのワーカーも送信していません。"),
+    "rosterhub webhooks deliveries {webhook}",
+)
 ALREADY_RUNNING = Problem(
     "already_running",
     FAILED,
@@ -475,6 +487,14 @@ HEADINGS: Mapping[str, Text] = {
     "reference": Text("reference", "文書番号"),
     "store": Text("store", "場所"),
     "migration": Text("migration", "移行"),
+    "url": Text("URL", "送信先"),
+    "events": Text("events", "イベント"),
+    "description": Text("description", "説明"),
+    "failing_since": Text("failing since", "失敗が続く"),
+    "type": Text("event", "イベント"),
+    "attempts": Text("attempts", "試行"),
+    "status": Text("status", "応答"),
+    "failure": Text("failure", "失敗の理由"),
     "applied": Text("applied", "適用"),
     "at": Text("at", "日時"),
     "party": Text("party", "主体"),
@@ -484,7 +504,6 @@ HEADINGS: Mapping[str, Text] = {
     "route": Text("route", "経路"),
     "target": Text("target", "対象"),
     "records": Text("records", "件数"),
-    "status": Text("status", "状態"),
     "address": Text("address", "接続元"),
     "district": Text("district", "地区"),
     "chain": Text("chain", "連鎖"),
@@ -625,6 +644,25 @@ RUN_APPROVED = Text(
     "承認しました。進み具合を見るには: rosterhub runs watch {run}",
 )
 RUN_DROPPED = Text("Run {run} is rejected.", "取り込み {run} を却下しました。")
+SECRET_ONCE = Text(
+    "Webhook {id}. This secret is shown once; the receiver checks signatures with it:",
+    "Webhook {id}。この秘密は一度だけ表示します。受信側はこれで署名を確かめます:",
+)
+SECRET_OVERLAPS = Text(
+    "Until {until} the old secret signs, too.", "{until} までは古い秘密でも署名します。"
+)
+WEBHOOK_ENABLED = Text("Webhook {id} is enabled.", "Webhook {id} を有効にしました。")
+WEBHOOK_DISABLED = Text(
+    "Webhook {id} is disabled; events wait.",
+    "Webhook {id} を無効にしました。イベントは保留します。",
+)
+WEBHOOK_DELETED = Text("Webhook {id} is deleted.", "Webhook {id} を削除しました。")
+TRIAL_RINGS = Text("Ringing: {id}", "送信します: {id}")
+RESENDING = Text("Sending again: {number}", "再送します: {number} 件")
+RESEND_WHICH = Text(
+    "Name one DELIVERY, or a range: --since and --until, --from-version or --after.",
+    "DELIVERY を 1 つ指定するか、--since と --until、--from-version、--after で範囲を指定します。",
+)
 REVOKED = Text("Key {id} is revoked.", "鍵 {id} を失効させました。")
 DISTRICT_CREATED = Text("District {id} is created.", "地区 {id} を作成しました。")
 DISTRICT_DELETED = Text(

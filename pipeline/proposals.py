@@ -22,6 +22,7 @@ from psycopg.types.json import Jsonb
 from pipeline import claims, stage
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one
+from pipeline.events import emit
 from pipeline.merge import listed, values
 from pipeline.stage import gone, is_empty, names, staged
 from schemas import schools
@@ -29,6 +30,7 @@ from schemas.proposals import KEPT, SCHEMA, Apply, kept_keys, kept_rows
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 from schemas.runs import Counts, Mode, State
 from schemas.statements import load
+from schemas.webhooks import of_run
 
 NAMED = load("pipeline", "proposals.sql")
 ACTIONS = ("created", "updated", "deleted")
@@ -419,6 +421,9 @@ def wait(
             "guard": Jsonb(shown.guard),
         },
     )
+    reasons = [reason["code"] for reason in shown.guard["reasons"]]
+    told = {"reasons": reasons, "counts": shown.preview, "findings": findings}
+    claims.tell(db, claim, "csv.import.held", shown.state, told)
 
 
 def wait_again(
@@ -475,7 +480,9 @@ def supersede(
     if not covered:
         return []
     ids = [each.id for each in covered]
-    db.execute(NAMED["supersede"], {**claim.key, "older": ids})
+    for run_id, entity in db.execute(NAMED["supersede"], {**claim.key, "older": ids}).fetchall():
+        told = of_run(run_id, entity, "superseded", {"supersededBy": str(claim.id)})
+        emit(db, claim.tenant_id, "csv.import.failed", told)
     last = covered[-1]
     compared = {
         "run": str(last.id),

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from pipeline import audit, claims
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one
+from pipeline.events import published
 from pipeline.merge import Merge
 from pipeline.reading import Reader
 from schemas.roster import ROSTERING
@@ -117,6 +118,8 @@ def record(db: Connection, claim: Claim, version: int, counts: Mapping[str, Coun
     records = sum(count.get(what, 0) for count in counts.values() for what in WRITTEN)
     audit.published(db, claim, version, records)
     (published_at,) = one(db, SQL["add_version"], facts)
+    facts = {"jobId": str(claim.id), "kind": claim.kind, "counts": counts}
+    published(db, claim.tenant_id, version, facts)
     return published_at  # type: ignore[no-any-return]  # the column says so
 
 

@@ -12,6 +12,8 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.wall import Wall
+
 PREFIX = "ROSTERHUB_"
 MIB = 1024 * 1024
 
@@ -51,6 +53,8 @@ class Settings(BaseSettings):
     attempts: int = Field(default=5, ge=1)
     import_timeout: float = Field(default=3600.0, gt=0)
     work_folder: Path | None = None
+    webhook_hands: int = Field(default=64, ge=2)
+    webhook_allow: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     audit_heads: float = Field(default=600.0, ge=60)
@@ -82,6 +86,12 @@ class Settings(BaseSettings):
     def _networks(cls, value: str) -> str:
         for network in networks_in(value):
             ipaddress.ip_network(network)
+        return value
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _has_a_meaning(cls, value: str) -> str:
+        Wall.of(value)
         return value
 
     @classmethod

@@ -87,6 +87,13 @@ def template(postgres: Postgres) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres: Postgres, template: str) -> Iterator[str]:
     """An empty, migrated database; its login is the superuser of the test server."""
+    with cloned(postgres, template) as url:
+        yield url
+
+
+@contextmanager
+def cloned(postgres: Postgres, template: str) -> Iterator[str]:
+    """The same for as long as somebody wants."""
     name = f"test_{uuid4().hex[:12]}"
     clone = SQL("create database {} template {}")
     with psycopg.connect(postgres.url, autocommit=True) as admin:
@@ -119,10 +126,15 @@ def redis_url(redis: Redis) -> str:
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    return settings_on(database_url, redis_url, tmp_path)
+
+
+def settings_on(database_url: str, redis_url: str, folder: Path) -> Settings:
+    """Those of a hub on these servers."""
     return Settings(
         database_url=SecretStr(database_url),
         redis_url=SecretStr(redis_url),
-        object_store=str(tmp_path / "objects"),
+        object_store=str(folder / "objects"),
         secret_key=SecretStr("a secret of the tests that is long enough to be one"),
         lease=2.0,
         poll=0.2,

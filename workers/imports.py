@@ -5,9 +5,9 @@ whoever claims the run next, until the attempts are used up.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import assert_never
+from typing import Self, assert_never
 
 import psycopg
 import structlog
@@ -26,6 +26,7 @@ from schemas.events import Emit, RunEnded
 from schemas.settings import Settings, plain
 from workers import metrics
 from workers.objects import Damaged, fetch
+from workers.observers import OfDistrict, all_of
 from workers.scratch import scratch
 
 FAILURES = {
@@ -52,6 +53,7 @@ class Importer:
     emit: Emit
     worker: str
     stopping: threading.Event
+    to_district: OfDistrict | None = None
 
     @property
     def url(self) -> str:
@@ -66,9 +68,15 @@ class Importer:
             if claim is None:
                 return False
             with metrics.SECONDS.labels(kind=claim.kind).time():
-                outcome = self._work(db, claim)
+                outcome = self._heard_in_district(tenant_id)._work(db, claim)  # noqa: SLF001  # our own
         metrics.ATTEMPTS.labels(kind=claim.kind, outcome=outcome).inc()
         return True
+
+    def _heard_in_district(self, tenant_id: int) -> Self:
+        """The same, for an attempt of which the district hears, too."""
+        if self.to_district is None:
+            return self
+        return replace(self, emit=all_of(self.emit, self.to_district(tenant_id)))
 
     def _work(self, db: Connection, claim: Claim) -> str:
         try:

@@ -12,29 +12,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import dramatiq
 import psycopg
 import structlog
-from dramatiq.brokers.redis import RedisBroker
 
 from pipeline import claims
 from pipeline.database import connect
-from schemas.jobs import JOBS, PROCESSES, ProcessKind
+from schemas.jobs import ProcessKind
 from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from workers import previews
 from workers.audit import Keeper
+from workers.bells import heard
 from workers.heads import Heads
 from workers.imports import Importer, limits
 from workers.maintenance import sweep
 from workers.objects import open_store
-from workers.observers import all_of, to_log, to_metrics, to_stream
-from workers.port import NAMESPACE, impatient
+from workers.observers import all_of, district_on, to_log, to_metrics, to_stream
+from workers.port import ring_on
 from workers.scratch import sweep as sweep_scratch
 from workers.signals import asked_to_stop
 
 SWEEP = 60.0  # seconds
-HEARING = 100  # milliseconds between two looks for a bell; the default would cost a second
 log = structlog.get_logger()
 
 
@@ -83,9 +81,12 @@ def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]
     """Work off the districts that have a run due, each time the one served longest ago."""
     if left := sweep_scratch(settings.work_folder):
         log.info("scratch_swept", folders=left)
-    emit = all_of(to_stream(plain(settings.redis_url)), to_metrics, to_log)
+    redis_url = plain(settings.redis_url)
+    emit = all_of(to_stream(redis_url), to_metrics, to_log)
+    to_district = district_on(redis_url, ring_on(redis_url))
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    importer = Importer(settings, open_store(settings.object_store), emit, worker, stopping)
+    store = open_store(settings.object_store)
+    importer = Importer(settings, store, emit, worker, stopping, to_district)
 
     def work() -> None:
         # Whose turn it is, is asked again after every run: who came meanwhile may be next.
@@ -119,38 +120,15 @@ def keeper_of(settings: Settings) -> Keeper:
     return Keeper(plain(settings.database_url), heads, settings.audit_heads)
 
 
-def broker_on(redis_url: str, desk: Desk, queues: tuple[str, ...]) -> RedisBroker:
-    """A broker whose actors are all the same bell. Dramatiq's own retries and limits stay out."""
-    broker = RedisBroker(client=impatient(redis_url), namespace=NAMESPACE, middleware=[])
-    dramatiq.set_broker(broker)
-    for job in JOBS:
-        if job.queue in queues:
-            dramatiq.Actor(
-                desk.ring,
-                broker=broker,
-                actor_name=job.kind,
-                queue_name=job.queue,
-                priority=0,
-                options={},
-            )
-    return broker
-
-
 def run(settings: Settings, kind: ProcessKind) -> None:
-    """Work until told to stop. `imports` does imports, `service` everything else."""
+    """Work until told to stop. `imports` does imports, `service` what has no other process."""
     stopping = asked_to_stop()
     if kind == "imports":
         desk, every = Desk(kind, imports(settings, stopping), stopping), settings.poll
     else:
         keeper = keeper_of(settings)
         desk, every = Desk(kind, service(settings, keeper), stopping, keeper.leave), SWEEP
-    queues = PROCESSES[kind]
-    broker = broker_on(plain(settings.redis_url), desk, queues)
-    bells = dramatiq.Worker(broker, queues=set(queues), worker_threads=1, worker_timeout=HEARING)
-    bells.start()
-    log.info("worker_started", kind=kind, queues=queues)
-    desk.watch(every)
-    with desk.free:  # the work at hand ends first; it has seen the sign
-        desk.leave()
-        log.info("worker_stopped", kind=kind)
-    bells.stop(timeout=1000)
+    with heard(plain(settings.redis_url), kind, desk.ring):
+        desk.watch(every)
+        with desk.free:  # the work at hand ends first; it has seen the sign
+            desk.leave()

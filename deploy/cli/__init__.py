@@ -34,6 +34,7 @@ from deploy.cli.sample import sample
 from deploy.cli.screen import Screen
 from deploy.cli.serve import serve, work
 from deploy.cli.versions import versions
+from deploy.cli.webhooks import webhooks
 from deploy.messages import BAD_USAGE, INTERRUPTED, LANGS, Failure, Lang, spoken
 
 
@@ -114,6 +115,6 @@ for part in (findings, diff, rekey_map, approve, reject):
 clients.add_command(lens)
 for command in (
     *(dev, push, check, runs, versions, erasures, aliases, mappings, policy),
-    *(sample, clients, keys, districts, audit, serve, work, migrate),
+    *(sample, clients, webhooks, keys, districts, audit, serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))

@@ -448,6 +448,13 @@ Serve: TypeAlias = Callable[..., Server]
 @pytest.fixture
 def serve(settings: Settings, tmp_path: Path) -> Iterator[Serve]:
     """Starts gunicorn with the product's own configuration."""
+    with serving(settings, tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
+    """The same for as long as somebody wants."""
     servers: list[Server] = []
 
     def start(*options: str, **changes: object) -> Server:
@@ -457,7 +464,7 @@ def serve(settings: Settings, tmp_path: Path) -> Iterator[Serve]:
         changed = settings.model_copy(update={"port": port, "gateway_processes": 1} | changes)
         root = Path(__file__).parents[2]
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("ROSTERHUB_")}
-        log = tmp_path / f"gunicorn-{port}.log"
+        log = folder / f"gunicorn-{port}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [

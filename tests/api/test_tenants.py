@@ -79,8 +79,18 @@ VERSION = "/api/v1/versions/{version}"
 HISTORY = {f"{VERSION}{rest}" for rest in ("", "/diff", "/diff.csv", "/diff.ndjson")}
 TIMELINES = {"/api/v1/versions", "/api/v1/records/{entity}/{sourced_id}/timeline"}
 WAYS_BACK = {f"{VERSION}/{act}" for act in ("undo", "release")}
+EVENTS = {"/api/v1/events", "/api/v1/events/history"}
+WEBHOOK = "/api/v1/webhooks/{webhook_id}"
+WEBHOOKS = {"/api/v1/webhooks"} | {
+    f"{WEBHOOK}{rest}"
+    for rest in (
+        *("", "/secret/rotate", "/test", "/statistics", "/resend", "/deliveries"),
+        *("/deliveries/{delivery_id}", "/deliveries/{delivery_id}/resend"),
+    )
+}
 MATRIX = OPEN | ADMINISTRATORS | SETTINGS | LISTS | RUNS | ACTS | MAPPINGS | RECORDS
 MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK | ERASURES
+MATRIX |= EVENTS | WEBHOOKS
 
 SECRET = "northern-secret"
 
@@ -240,3 +250,22 @@ def test_a_tag_of_one_district_does_not_answer_another(
     tag = hub.get(f"{ROOT}/orgs", north.key).headers["ETag"]
     answer = hub.get(f"{ROOT}/orgs", south.key, headers={"If-None-Match": tag})
     assert answer.status_code == 200
+
+
+def test_another_district_neither_sees_nor_rings_nor_changes_a_webhook(
+    hub: Client, north: District, south: District
+) -> None:
+    url = f"https://{SECRET}.example/"
+    made = hub.post("/api/v1/webhooks", north.key, json={"url": url}).json
+    trial = hub.post(f"/api/v1/webhooks/{made['id']}/test", north.key).json
+    for path in WEBHOOKS - {"/api/v1/webhooks"}:
+        real = path.replace("{webhook_id}", made["id"]).replace("{delivery_id}", trial["id"])
+        for method in routes(hub)[path]:
+            body = {"after": 0} if path.endswith("}/resend") and "deliveries" not in path else {}
+            answer = hub.ask(method, real, south.key, json=body)
+            assert answer.status_code == 404, (method, path)
+    assert hub.get("/api/v1/webhooks", south.key).json["items"] == []
+    assert hub.get("/api/v1/events/history", south.key).json["items"] == []
+    assert SECRET in hub.get("/api/v1/webhooks", north.key).text
+    assert len(hub.get("/api/v1/events/history", north.key).json["items"]) == 1
+    assert hub.get(f"/api/v1/webhooks/{made['id']}", north.key).json["enabled"]

@@ -76,6 +76,7 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "audit_chains",
         "districts",
         "erasures",
+        "event_counters",
         "finding_counts",
         "finding_files",
         "finding_groups",
@@ -91,6 +92,10 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "runs",
         "uploads",
         "versions",
+        "webhook_attempts",
+        "webhook_deliveries",
+        "webhook_events",
+        "webhooks",
     }
 
 

@@ -37,6 +37,8 @@ CONTROL_READS = {
         "lease_until",
         "attempts",
     },
+    "webhook_deliveries": {"tenant_id", "webhook_id", "state", "next_at"},
+    "webhooks": {"tenant_id", "id", "enabled", "timeouts", "paused_until", "failing_since"},
 }
 PROTECTION = """
     select c.relname, c.relrowsecurity and c.relforcerowsecurity,
@@ -75,7 +77,7 @@ def unprotected(admin: Admin, table: str) -> list[str]:
 
 
 def test_every_table_of_a_tenant_is_protected(admin: Admin, tenant_tables: list[str]) -> None:
-    assert len(tenant_tables) == 2 * len(ROSTERING) + 23
+    assert len(tenant_tables) == 2 * len(ROSTERING) + 28
     assert {table: unprotected(admin, table) for table in tenant_tables} == {
         table: [] for table in tenant_tables
     }
