@@ -41,7 +41,7 @@ from api.progress import Events
 from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, RunPreview
 from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
-from api.rosters import ROOT, Collection, Reader, Single
+from api.rosters.reading import ROOT, Collection, Reader, Single
 from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller

@@ -9,8 +9,8 @@ import pytest
 from falcon.testing import Result
 from jsonschema import Draft7Validator, FormatChecker
 
-from api.records import ALWAYS, PARENTS, Records
 from schemas.ddl import not_null
+from schemas.rest.records import ALWAYS, PARENTS, Records
 from schemas.roster import PARTS, ROSTERING, AnyEntity
 from tests.api.conftest import Books, Client, District
 

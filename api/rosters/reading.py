@@ -19,15 +19,15 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from api import select
-from api.asked import fields_of, refuse_filter, selected
-from api.asof import SQL, Moment, as_of, version_at
 from api.caller import Needs, caller_of
 from api.database import Database
 from api.form import send
-from api.paging import announce, page_of
-from api.records import PARENTS, Records, Related
+from api.rosters.asof import SQL, Moment, as_of, version_at
+from api.rosters.paging import announce, page_of
+from api.rosters.selection import fields_of, refuse_filter, selected
 from api.segments import restored
 from schemas.errors import Missing
+from schemas.rest.records import PARENTS, Records, Related
 from schemas.roster import AnyEntity
 from schemas.roster.people import Demographics, Role, UserProfile
 

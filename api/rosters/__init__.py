@@ -1,0 +1,1 @@
+"""The rosters as OneRoster 1.2 reads them."""
