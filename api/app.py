@@ -41,14 +41,15 @@ from api.progress import Events
 from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, RunPreview
 from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
-from api.rosters.reading import ROOT, Collection, Reader, Single
+from api.rosters.collation import SortKeys
+from api.rosters.operations import OPERATIONS
+from api.rosters.reading import Collection, Reader, Single
 from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller
 from api.timeline import Timeline
 from api.uploads import Intake, Objects
 from api.versions import Release, RosterVersion, RosterVersions, Undo
-from schemas.roster import PARTS, ROSTERING
 from schemas.secrets import Vault
 from schemas.settings import Settings
 from workers.port import Ring
@@ -215,12 +216,19 @@ def remembering(database: Database, bell: Bell) -> Routes:
 
 
 def reading(settings: Settings, database: Database) -> Routes:
-    """The rosters, as the standard names them. Parts are read inside their user."""
-    reader = Reader(database, public_url(settings), settings.page_default, settings.page_max)
-    entities = [entity for entity in ROSTERING if entity not in PARTS]
-    collections: Routes = {f"{ROOT}/{e.file}": Collection(e, reader) for e in entities}
-    singles: Routes = {f"{ROOT}/{e.file}/{{sourced_id}}": Single(e, reader) for e in entities}
-    return collections | singles
+    """The rosters, as the standard names them."""
+    reader = Reader(
+        database,
+        SortKeys(database),
+        public_url(settings),
+        settings.page_default,
+        settings.page_max,
+        settings.query_timeout,
+    )
+    return {
+        operation.route: (Single if operation.single else Collection)(operation, reader)
+        for operation in OPERATIONS
+    }
 
 
 def public_url(settings: Settings) -> str:

@@ -1,37 +1,41 @@
-"""GET for every entity: a collection and a single record, made from its declaration.
+"""GET for every operation of the table: a collection, a sub-collection or a single record.
 
-One answer is one version: version, total, page, parts and children are read in one snapshot. The
-entity tag is the version and the address, so a client that has it is answered before the page. With
-`asOf` the same is read of an earlier version.
+One answer is one version: version, parents, total, page, parts and children are read in one
+snapshot. The entity tag is the version and the address, so a client that has it is answered before
+the page. With `asOf` the same is read of an earlier version.
 """
 
 import asyncio
 import hashlib
+import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import metadata
 from typing import Any
 
 from falcon.asgi import Request, Response
-from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from api import select
 from api.caller import Needs, caller_of
-from api.database import Database
+from api.database import Connection, Database
 from api.form import send
-from api.rosters.asof import SQL, Moment, as_of, version_at
-from api.rosters.paging import announce, page_of
-from api.rosters.selection import fields_of, refuse_filter, selected
-from api.segments import restored
+from api.rosters import selects
+from api.rosters.asof import SQL, version_at
+from api.rosters.binding import resolved
+from api.rosters.collation import SortKeys
+from api.rosters.operations import FIRST, Operation
+from api.rosters.paging import announce
+from api.rosters.questions import Asking, Question
+from api.rosters.selection import selected
+from api.rosters.sight import Sight, sight_of
+from api.rosters.totals import total_of
 from schemas.errors import Missing
-from schemas.rest.records import PARENTS, Records, Related
+from schemas.rest.records import Records, Related
 from schemas.roster import AnyEntity
 from schemas.roster.people import Demographics, Role, UserProfile
 
-ROOT = "/ims/oneroster/rostering/v1p2"
 REVALIDATE = "private, no-cache"
 TURN = 250  # records written at a stretch
 
@@ -52,71 +56,64 @@ CODE = version_of_the_code()
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What every read of rosters works with."""
+    """What every read of rosters works with; `patience` is for what has to be made first."""
 
     database: Database
+    sort_keys: SortKeys
     base: str
     page_default: int
     page_max: int
+    patience: float
+    sight_of: Callable[[Request], Sight] = sight_of
 
 
 @dataclass(frozen=True, slots=True)
-class Selects:
-    """Every SELECT of an entity."""
+class Snapshot:
+    """One version of a district that is read: `tag` names it, `key` holds what SELECTs ask for."""
 
-    page: select.Query
-    single: select.Query
-    children: select.Query | None
-    roles: select.Query
-    profiles: select.Query
-
-
-def selects(entity: AnyEntity, *, past: bool) -> Selects:
-    """The SELECTs of the roster as it stands, or as it was."""
-    return Selects(
-        page=select.page(entity, past=past),
-        single=select.single(entity, past=past),
-        children=select.children(entity, past=past) if entity in PARENTS else None,
-        roles=select.parts(Role, past=past),
-        profiles=select.parts(UserProfile, past=past),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A district's records of one entity at one version.
-
-    `tag` names the version in entity tags, `key` holds what every SELECT asks for.
-    """
-
-    selects: Selects
-    key: Mapping[str, int]
+    connection: Connection
     tag: str
+    key: Mapping[str, object]
     total: int
 
 
 class Roster:
-    """What a collection and a single record share."""
+    """What collections and single records share."""
 
-    def __init__(self, entity: AnyEntity, reader: Reader) -> None:
-        self.needs = DEMOGRAPHICS if entity is Demographics else READ
-        self._entity = entity
+    def __init__(self, operation: Operation, reader: Reader) -> None:
+        self.needs = DEMOGRAPHICS if operation.entity is Demographics else READ
+        self._operation = operation
         self._reader = reader
-        self._records = Records(entity, reader.base)
-        self._now = selects(entity, past=False)
-        self._then = selects(entity, past=True)
+        self._records = Records(operation.entity, reader.base)
+        self._asking = Asking(
+            operation, reader.base, reader.page_default, reader.page_max, reader.sight_of
+        )
 
-    async def _view(
-        self, connection: AsyncConnection[DictRow], tenant_id: int, moment: Moment | None
-    ) -> View:
-        """The roster as it stands, or as it was at a moment."""
-        state = await state_of(connection, tenant_id, self._entity)
-        key, tag = {"tenant_id": tenant_id}, str(state["version"])
-        if moment is None:
-            return View(self._now, key, tag, state["total"])
-        # The newest version stays in the tag: an erasure is one, and reaches back.
-        version = await version_at(connection, tenant_id, moment, state["version"])
-        return View(self._then, key | {"as_of": version}, f"{tag}/{version}", state["total"])
+    async def _snapshot(
+        self, connection: Connection, tenant_id: int, question: Question
+    ) -> Snapshot:
+        """The roster as it stands, or as it was at the moment that is asked for."""
+        state = await state_of(connection, tenant_id, self._operation.entity)
+        tag = f"{state['version']}/{question.rows.sight.tag}"
+        key = await resolved(connection, tenant_id, question.parameters)
+        key |= {"tenant_id": tenant_id, **question.identifiers}
+        if question.moment is not None:
+            # The newest version stays in the tag: an erasure is one, and reaches back.
+            version = await version_at(connection, tenant_id, question.moment, state["version"])
+            tag, key["as_of"] = f"{tag}/{version}", version
+        return Snapshot(connection, tag, key, state["total"])
+
+    def _unchanged(self, req: Request, resp: Response, tenant_id: int, snapshot: Snapshot) -> bool:
+        """Tag the answer; whether the client has these very bytes already."""
+        where = f"{req.path}\n{req.query_string}"
+        text = f"{CODE}\n{self._reader.base}\n{tenant_id}\n{snapshot.tag}\n{where}"
+        tag = hashlib.sha256(text.encode()).hexdigest()[:32]
+        resp.etag = tag
+        resp.cache_control = [REVALIDATE]
+        if tag not in (req.if_none_match or []):
+            return False
+        resp.status = HTTPStatus.NOT_MODIFIED
+        return True
 
     async def _bodies(
         self, rows: list[DictRow], related: Related, wanted: frozenset[str] | None
@@ -130,114 +127,128 @@ class Roster:
         return bodies
 
     async def _related(
-        self,
-        connection: AsyncConnection[DictRow],
-        view: View,
-        rows: list[DictRow],
-        wanted: frozenset[str] | None,
+        self, snapshot: Snapshot, question: Question, records: list[DictRow]
     ) -> Related:
-        """Children and parts of all rows at once, where they are wanted."""
-        key = {**view.key, "owners": [row["sourced_id"] for row in rows]}
+        """Children and parts of all records at once, where they are wanted."""
+        key = {**snapshot.key, "owners": [record["sourced_id"] for record in records]}
         children: dict[str, list[str]] = defaultdict(list)
-        roles: dict[str, list[DictRow]] = defaultdict(list)
-        profiles: dict[str, list[DictRow]] = defaultdict(list)
-        if view.selects.children is not None and asks(wanted, "children"):
-            for row in await fetched(connection, view.selects.children, key):
+        if self._records.has_children and question.asks("children"):
+            query = selects.children(self._operation.entity, question.rows)
+            for row in await fetched(snapshot.connection, query, key):
                 children[row["parent_sourced_id"]].append(row["sourced_id"])
-        if self._records.has_parts and asks(wanted, "roles"):
-            for row in await fetched(connection, view.selects.roles, key):
-                roles[row["user_sourced_id"]].append(row)
-        if self._records.has_parts and asks(wanted, "userProfiles"):
-            for row in await fetched(connection, view.selects.profiles, key):
-                profiles[row["user_sourced_id"]].append(row)
-        return Related(children, roles, profiles)
+        if not self._records.has_parts:
+            return Related(children, {}, {})
+        return Related(
+            children,
+            await self._parts(snapshot, question, Role, "roles", key),
+            await self._parts(snapshot, question, UserProfile, "userProfiles", key),
+        )
+
+    async def _parts(
+        self,
+        snapshot: Snapshot,
+        question: Question,
+        part: AnyEntity,
+        name: str,
+        key: Mapping[str, object],
+    ) -> dict[str, list[DictRow]]:
+        """The parts of one kind, by their user."""
+        found: dict[str, list[DictRow]] = defaultdict(list)
+        if question.asks(name):
+            query = selects.parts(part, question.rows)
+            for row in await fetched(snapshot.connection, query, key):
+                found[row["user_sourced_id"]].append(row)
+        return found
 
 
 class Collection(Roster):
-    """`/ims/oneroster/rostering/v1p2/<plural>`."""
+    """A page of records, the deleted ones included."""
 
-    def __init__(self, entity: AnyEntity, reader: Reader) -> None:
-        super().__init__(entity, reader)
-        self._younger = select.younger(entity)
+    async def on_get(self, req: Request, resp: Response, **identifiers: str) -> None:
+        """The page; texts that are compared for the first time get their sort keys before."""
+        question = self._asking.collection(req, identifiers)
+        tenant_id = caller_of(req).tenant
+        until = time.monotonic() + self._reader.patience
+        while True:
+            async with self._reader.database.tenant(tenant_id, snapshot=True) as connection:
+                snapshot = await self._snapshot(connection, tenant_id, question)
+                if self._unchanged(req, resp, tenant_id, snapshot):
+                    return
+                await self._look_for_parents(snapshot, question)
+                missing = await self._without_keys(snapshot, question)
+                if not missing:
+                    total = await total_of(connection, question, snapshot.key, snapshot.total)
+                    rows = await self._page(snapshot, question)
+                    related = await self._related(snapshot, question, rows)
+                    break
+            await self._reader.sort_keys.add(tenant_id, missing, until)
+        announce(req, resp, question.page, total, self._reader.base)
+        bodies = await self._bodies(rows, related, question.wanted)
+        send(resp, {self._operation.key: bodies})
 
-    async def on_get(self, req: Request, resp: Response) -> None:
-        """A page of records, the deleted ones included."""
-        page = page_of(req, self._reader.page_default, self._reader.page_max)
-        refuse_filter(req)
-        wanted = fields_of(req, self._records.names)
-        tenant_id, moment = caller_of(req).tenant, as_of(req)
-        async with self._reader.database.tenant(tenant_id, snapshot=True) as connection:
-            view = await self._view(connection, tenant_id, moment)
-            if unchanged(req, resp, tenant_id, view.tag, self._reader.base):
-                return
-            total = await self._total(connection, view)
-            place = {"limit": page.limit, "offset": page.offset}
-            rows = await fetched(connection, view.selects.page, {**view.key, **place})
-            related = await self._related(connection, view, rows, wanted)
-        announce(req, resp, page, total, self._reader.base)
-        send(resp, {self._entity.file: await self._bodies(rows, related, wanted)})
+    async def _look_for_parents(self, snapshot: Snapshot, question: Question) -> None:
+        """Raises Missing where a record that the address names is not there."""
+        for parent in self._operation.parents:
+            conditions = [
+                condition(question.rows)
+                for condition in (*parent.view.conditions, *parent.conditions)
+            ]
+            query = selects.there(parent.view.entity, question.rows, parent.parameter, conditions)
+            if not await fetched(snapshot.connection, query, snapshot.key):
+                raise Missing
 
-    async def _total(self, connection: AsyncConnection[DictRow], view: View) -> int:
-        """How many records there are; of an earlier version, those that were there."""
-        if view.selects is self._now:
-            return view.total
-        (row,) = await fetched(connection, self._younger, view.key)
-        return view.total - int(row["records"])
+    async def _without_keys(self, snapshot: Snapshot, question: Question) -> list[str]:
+        """Texts that the question compares and that have no sort key yet."""
+        mark = (snapshot.key["tenant_id"], snapshot.tag)
+        return await self._reader.sort_keys.missing(
+            snapshot.connection, mark, question.needed, question.rows, snapshot.key
+        )
+
+    async def _page(self, snapshot: Snapshot, question: Question) -> list[DictRow]:
+        """The rows of the page."""
+        entity, rows = self._operation.entity, question.rows
+        if question.whole and question.order.is_default and not (rows.past and rows.masked):
+            query = selects.first_page(entity, rows)
+        else:
+            query = selects.page(entity, rows, question.conditions, question.order)
+        page = {"limit": question.page.limit, "offset": question.page.offset}
+        return await fetched(snapshot.connection, query, {**snapshot.key, **page})
 
 
 class Single(Roster):
-    """`/ims/oneroster/rostering/v1p2/<plural>/{sourced_id}`."""
+    """One record, also when it is deleted."""
 
-    async def on_get(self, req: Request, resp: Response, sourced_id: str) -> None:
-        """One record, also when it is deleted."""
-        wanted = fields_of(req, self._records.names)
-        tenant_id, moment = caller_of(req).tenant, as_of(req)
-        named = restored(sourced_id)
+    async def on_get(self, req: Request, resp: Response, **identifiers: str) -> None:
+        """The record; outside of its view it is not there."""
+        question = self._asking.single(req, identifiers)
+        tenant_id = caller_of(req).tenant
         async with self._reader.database.tenant(tenant_id, snapshot=True) as connection:
             # The district's version, for a new child changes its parent's object and no row of it.
-            view = await self._view(connection, tenant_id, moment)
-            if unchanged(req, resp, tenant_id, view.tag, self._reader.base):
+            snapshot = await self._snapshot(connection, tenant_id, question)
+            if self._unchanged(req, resp, tenant_id, snapshot):
                 return
-            key = {**view.key, "sourced_id": named}
-            rows = await fetched(connection, view.selects.single, key)
+            conditions = [selects.named(FIRST), *question.conditions]
+            query = selects.single(self._operation.entity, question.rows, conditions)
+            rows = await fetched(connection, query, snapshot.key)
             if not rows:
                 raise Missing
-            related = await self._related(connection, view, rows, wanted)
-        (body,) = await self._bodies(rows, related, wanted)
-        send(resp, {self._entity.noun: body})
+            related = await self._related(snapshot, question, rows)
+        (body,) = await self._bodies(rows, related, question.wanted)
+        send(resp, {self._operation.key: body})
 
 
 async def fetched(
-    connection: AsyncConnection[DictRow], query: select.Query, key: Mapping[str, object]
+    connection: Connection, query: selects.Query, key: Mapping[str, object]
 ) -> list[DictRow]:
     """Every row of a composed query."""
     cursor = await connection.execute(query, key)
     return await cursor.fetchall()
 
 
-async def state_of(
-    connection: AsyncConnection[DictRow], tenant_id: int, entity: AnyEntity
-) -> DictRow:
+async def state_of(connection: Connection, tenant_id: int, entity: AnyEntity) -> DictRow:
     """The version of the district, and how many records of the entity it has."""
     cursor = await connection.execute(SQL["state"], {"tenant_id": tenant_id, "entity": entity.file})
     row = await cursor.fetchone()
     if row is None:
         raise Missing
     return row
-
-
-def asks(wanted: frozenset[str] | None, name: str) -> bool:
-    """Whether a property is to be sent."""
-    return wanted is None or name in wanted
-
-
-def unchanged(req: Request, resp: Response, tenant_id: int, version: str, base: str) -> bool:
-    """Tag the answer; whether the client has these very bytes already."""
-    text = f"{CODE}\n{base}\n{tenant_id}\n{version}\n{req.path}\n{req.query_string}"
-    tag = hashlib.sha256(text.encode()).hexdigest()[:32]
-    resp.etag = tag
-    resp.cache_control = [REVALIDATE]
-    if tag not in (req.if_none_match or []):
-        return False
-    resp.status = HTTPStatus.NOT_MODIFIED
-    return True
