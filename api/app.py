@@ -52,7 +52,9 @@ from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, 
 from api.rates import Rates
 from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
-from api.rosters import ROOT, Collection, Reader, Single
+from api.rosters.collation import SortKeys
+from api.rosters.operations import OPERATIONS
+from api.rosters.reading import Collection, Reader, Single
 from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller
@@ -60,7 +62,6 @@ from api.timeline import Timeline
 from api.tokens import Tokens
 from api.uploads import Intake, Objects
 from api.versions import Release, RosterVersion, RosterVersions, Undo
-from schemas.roster import PARTS, ROSTERING
 from schemas.secrets import Vault
 from schemas.settings import Settings
 from workers.port import Ring
@@ -257,12 +258,19 @@ def remembering(database: Database, bell: Bell) -> Routes:
 
 
 def reading(settings: Settings, database: Database) -> Routes:
-    """The rosters, as the standard names them. Parts are read inside their user."""
-    reader = Reader(database, public_url(settings), settings.page_default, settings.page_max)
-    entities = [entity for entity in ROSTERING if entity not in PARTS]
-    collections: Routes = {f"{ROOT}/{e.file}": Collection(e, reader) for e in entities}
-    singles: Routes = {f"{ROOT}/{e.file}/{{sourced_id}}": Single(e, reader) for e in entities}
-    return collections | singles
+    """The rosters, as the standard names them."""
+    reader = Reader(
+        database,
+        SortKeys(database),
+        public_url(settings),
+        settings.page_default,
+        settings.page_max,
+        settings.query_timeout,
+    )
+    return {
+        operation.route: (Single if operation.single else Collection)(operation, reader)
+        for operation in OPERATIONS
+    }
 
 
 def public_url(settings: Settings) -> str:
