@@ -53,6 +53,7 @@ from api.rates import Rates
 from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
 from api.rosters.collation import SortKeys
+from api.rosters.lenses import Sights
 from api.rosters.operations import OPERATIONS
 from api.rosters.reading import Collection, Reader, Single
 from api.segments import Segments
@@ -131,7 +132,7 @@ def create_gateway(
         | managing(settings, database, bell, teller(redis))
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
-        | reading(settings, database)
+        | reading(settings, vault, database)
     )
     for path, resource in routes.items():
         app.add_route(path, resource)
@@ -257,7 +258,7 @@ def remembering(database: Database, bell: Bell) -> Routes:
     }
 
 
-def reading(settings: Settings, database: Database) -> Routes:
+def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
     """The rosters, as the standard names them."""
     reader = Reader(
         database,
@@ -266,6 +267,7 @@ def reading(settings: Settings, database: Database) -> Routes:
         settings.page_default,
         settings.page_max,
         settings.query_timeout,
+        Sights(vault),
     )
     return {
         operation.route: (Single if operation.single else Collection)(operation, reader)
