@@ -1,9 +1,10 @@
-"""One district with two versions, odd values everywhere, and a gateway on it, for a whole module."""
+"""One district with three versions, odd values everywhere, and a gateway, for a whole module."""
 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any, TypeAlias
 from urllib.parse import quote
 from uuid import uuid4
@@ -61,7 +62,7 @@ ROLES = ("student", "student", "student", "teacher", "teacher", "guardian", "cap
 
 @dataclass
 class Town:
-    """The rows of every version, by table and identifier; `versions[n]` is that of version n + 1."""
+    """The rows of every version, by table and identifier; `versions[0]` are those of version 1."""
 
     versions: list[Tables]
     district: District
@@ -268,7 +269,7 @@ def made(seed: int) -> Tables:
 
 
 def changed(tables: Tables, seed: int) -> Tables:
-    """A later version: some records are other, a few are gone, and one in ten was not there before."""
+    """A later version: some records are other, and a few are gone."""
     chance, other = random.Random(seed), made(seed)
     return {
         table: {
@@ -306,7 +307,7 @@ def write(books: Books, tenant_id: int, versions: list[Tables]) -> None:
                     if row is not None and (not images or images[-1][1] != row):
                         images.append((number, row))
                 created = images[0][0]
-                for (begin, row), (end, _) in zip(images, images[1:], strict=False):
+                for (begin, row), (end, _) in pairwise(images):
                     values = {"until_version": end, "version": begin, "created_version": created}
                     insert(connection, f"{table}_history", tenant_id, sourced_id, row | values)
                 begin, row = images[-1]

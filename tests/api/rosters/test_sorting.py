@@ -1,23 +1,26 @@
 """Sorting: texts as the Unicode Collation Algorithm has them, everything else by what it is."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import pytest
-from pyuca import Collator  # type: ignore[import-untyped]
 
 from api.rosters import collation
 from api.rosters.collation import CONSIDERED, key_of
 from api.rosters.folding import fold
 from api.rosters.operations import COLLECTIONS, Operation
-from schemas.rest.properties import PROPERTIES, Linked, Modified, Own
 from schemas.columns import Refs
+from schemas.rest.properties import PROPERTIES, Linked, Modified, Own
 from tests.api.rosters.conftest import NAMES, Json, Town
-from tests.api.rosters.test_filtering import DAYS, FLAGS, IDENTIFIERS, NUMBERS, PLAIN_LISTS
-from tests.api.rosters.test_filtering import values_at
-
-collator = cache(Collator)
+from tests.api.rosters.slow_reader import (
+    DAYS,
+    FLAGS,
+    IDENTIFIERS,
+    NUMBERS,
+    PLAIN_LISTS,
+    collator,
+    values_at,
+)
 
 
 def key(path: str) -> Callable[[str], Any]:
@@ -119,7 +122,7 @@ def test_what_is_slow_to_learn_is_kept_and_the_client_told_to_come_back(
 ) -> None:
     get = town.mounted("/ims/impatient", patience=0)
     monkeypatch.setattr(collation, "CHUNK", 4)
-    statuses = []
+    statuses: list[int] = []
     while not statuses or statuses[-1] == 429:
         answer = get("users", filter="userProfiles.profileId>'urn:s'", limit=1000)
         statuses.append(answer.status_code)
