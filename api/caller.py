@@ -51,6 +51,8 @@ class Caller:
 
     `scopes` are all that its own open. `client` is the system that asks, `lens` what that may see
     (as it is stored); None: the district itself or an administrator, who see everything.
+    `version` is that of the district's roster, looked up with the credential: after the request
+    came, so whoever was told of a version before gets no older one.
     """
 
     key_id: str
@@ -61,6 +63,7 @@ class Caller:
     client: str | None = None
     lens: Mapping[str, Any] | None = None
     lens_revision: int = 0
+    version: int = 0
 
     @property
     def tenant(self) -> int:

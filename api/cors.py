@@ -100,11 +100,9 @@ class Cors:
 
     async def _find(self, asked: Mapping[str, int]) -> dict[str, frozenset[int]]:
         """The districts that list each origin."""
-        async with self._database.lookup() as connection:
-            # What a client wrote there may hold anything; PostgreSQL compares no NUL.
-            origins = [origin for origin in asked if origin.isprintable()]
-            cursor = await connection.execute(SQL["listing"], [origins])
-            rows = await cursor.fetchall()
+        # What a client wrote there may hold anything; PostgreSQL compares no NUL.
+        origins = [origin for origin in asked if origin.isprintable()]
+        rows = await self._database.look(SQL["listing"], [origins])
         return {row["origin"]: frozenset(row["tenants"]) for row in rows}
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import structlog
 from falcon.asgi import Request
@@ -28,6 +28,7 @@ from schemas.statements import load
 
 SQL = load("api", "caller.sql")
 EVERYTHING = opened(SCOPES)
+NOWHERE: DictRow = {"tenant_id": None, "version": 0}
 
 Holder: TypeAlias = tuple[int, str, str, int]
 """What a token says of who asked for it: tenant, client, secret, epoch."""
@@ -82,14 +83,21 @@ class Credentials:
         if row["client"] is not None:
             return of_client(key.id, row["scopes"], row)
         scopes = opened(row["scopes"])
-        caller = Caller(key.id, scopes, row["tenant_id"], row["district"])
+        caller = Caller(key.id, scopes, row["tenant_id"], row["district"], version=row["version"])
         return Identified(caller, counted_as=key.id)
 
     async def _admin_key(self, key: ApiKey, named: str | None) -> Identified:
         row = self._verified(key, await self._admin_keys.get(key.id))
         self._touch("touch_admin_key", row, key.id)
-        tenant_id = None if named is None else await self._district_named(named)
-        caller = Caller(key.id, EVERYTHING, tenant_id, named, administrator=True)
+        district = NOWHERE if named is None else await self._district_named(named)
+        caller = Caller(
+            key.id,
+            EVERYTHING,
+            district["tenant_id"],
+            named,
+            administrator=True,
+            version=district["version"],
+        )
         return Identified(caller, counted_as=key.id)
 
     async def _token(self, claims: Claims, named: str | None) -> Identified:
@@ -101,12 +109,12 @@ class Credentials:
         self._touch("touch_client", row, holder)
         return of_client(claims.secret, claims.scopes, row)
 
-    async def _district_named(self, named: str) -> int:
-        """The tenant of a living district."""
-        tenant_id = None if "\0" in named else await self._districts.get(named)
-        if tenant_id is None:
+    async def _district_named(self, named: str) -> DictRow:
+        """A living district."""
+        row = None if "\0" in named else await self._districts.get(named)
+        if row is None:
             raise Missing("There is no district with this id.", field=DISTRICT)
-        return tenant_id
+        return row
 
     def _verified(self, key: ApiKey, rows: Iterable[DictRow] | None) -> DictRow:
         """The usable key of this id whose secret was presented."""
@@ -116,25 +124,20 @@ class Credentials:
         raise Unauthorised
 
     async def _find_keys(self, asked: Mapping[str, int]) -> dict[str, list[DictRow]]:
-        return by_id(await self._rows("district_keys", [list(asked)]))
+        return by_id(await self._database.look(SQL["district_keys"], [list(asked)]))
 
     async def _find_admin_keys(self, asked: Mapping[str, int]) -> dict[str, list[DictRow]]:
-        return by_id(await self._rows("admin_keys", [list(asked)]))
+        return by_id(await self._database.look(SQL["admin_keys"], [list(asked)]))
 
     async def _find_holders(self, asked: Mapping[Holder, int]) -> dict[Holder, DictRow]:
-        rows = await self._rows(
-            "token_holders", [list(column) for column in zip(*asked, strict=True)]
+        rows = await self._database.look(
+            SQL["token_holders"], [list(column) for column in zip(*asked, strict=True)]
         )
         return {(row["tenant_id"], row["client"], row["secret"], row["epoch"]): row for row in rows}
 
-    async def _find_districts(self, asked: Mapping[str, int]) -> dict[str, int]:
-        rows = await self._rows("districts", [list(asked)])
-        return {row["id"]: row["tenant_id"] for row in rows}
-
-    async def _rows(self, statement: str, parameters: list[Any]) -> list[DictRow]:
-        async with self._database.lookup() as connection:
-            cursor = await connection.execute(SQL[statement], parameters)
-            return await cursor.fetchall()
+    async def _find_districts(self, asked: Mapping[str, int]) -> dict[str, DictRow]:
+        rows = await self._database.look(SQL["districts"], [list(asked)])
+        return {row["id"]: row for row in rows}
 
     def _touch(self, statement: str, row: DictRow, name: object) -> None:
         """Remember when a credential was used last, behind the request's back and once."""
@@ -180,6 +183,7 @@ def of_client(key_id: str, scopes: Iterable[str], row: DictRow) -> Identified:
         client=row["client"],
         lens=row["lens"],
         lens_revision=row["lens_revision"],
+        version=row["version"],
     )
     return Identified(
         caller,

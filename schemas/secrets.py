@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ALPHABET = string.digits + string.ascii_letters
+SIGNS = frozenset(ALPHABET)
 KeyKind = Literal["live", "admin", "secret"]
 
 
@@ -46,9 +47,9 @@ def parse_key(text: str) -> ApiKey | None:
     """The parts of a well-formed key; a wrong checksum needs no look-up."""
     body, _, check = text.rpartition("_")
     match body.split("_"):
-        case ["rh", ("live" | "admin" | "secret") as kind, identifier, secret] if (
-            checksum(body) == check
-        ):
+        case ["rh", ("live" | "admin" | "secret") as kind, identifier, secret] if checksum(
+            body
+        ) == check and SIGNS.issuperset(identifier + secret):
             return ApiKey(kind, identifier, secret)
         case _:
             return None

@@ -7,6 +7,7 @@ select
     keys.scopes,
     coalesce(keys.last_used_at < now() - interval '1 minute', true) as untouched,
     districts.id as district,
+    districts.version,
     clients.id as client,
     clients.scopes as client_scopes,
     clients.networks::text[] as networks,
@@ -41,6 +42,7 @@ select
     clients.epoch,
     coalesce(clients.last_used_at < now() - interval '1 minute', true) as untouched,
     districts.id as district,
+    districts.version,
     clients.id as client,
     clients.scopes as client_scopes,
     clients.networks::text[] as networks,
@@ -121,7 +123,7 @@ where tenant_id = %(tenant_id)s
     and coalesce(last_used_at < now() - interval '1 minute', true)
 
 -- districts --
-select id, tenant_id
+select id, tenant_id, version
 from districts
 where id = any(%s)
     and deleted_at is null

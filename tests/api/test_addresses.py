@@ -7,6 +7,7 @@ from falcon import testing
 from falcon.asgi import Request
 
 from api.addresses import Addresses, address_in
+from tests.api.conftest import Books, Client, District, Serve
 
 PROXY, SECOND, CLIENT, STRANGER = "10.0.0.5", "10.1.2.3", "203.0.113.7", "198.51.100.9"
 PROXIES = "10.0.0.5, 10.1.0.0/16"
@@ -71,3 +72,22 @@ def test_500_forged_headers_move_nobody() -> None:
 @pytest.mark.parametrize("text", ["", " ", "x", "1.2.3", "[::1", "::1]", "1.2.3.4:", "1.2.3.4:²"])
 def test_what_is_no_address_is_none(text: str) -> None:
     assert address_in(text) is None
+
+
+def test_the_server_hands_on_what_we_judge_and_nothing_of_its_own(
+    serve: Serve, books: Books, north: District, hub: Client
+) -> None:
+    lms = books.client(north.tenant_id, networks=["203.0.113.0/24"])
+    token = lms.token(hub, address=CLIENT)
+    server = serve(proxies="127.0.0.1/32", public_url="https://hub.example.org/")
+
+    def status(**headers: str) -> int:
+        named = {name.replace("__", "-"): value for name, value in headers.items()}
+        path = "/ims/oneroster/rostering/v1p2/orgs"
+        return server.request("GET", path, token, headers=named).status_code
+
+    assert status(X__Forwarded__For=CLIENT) == 200
+    assert status(X__Forwarded__For=f"{CLIENT}, {STRANGER}") == 403
+    assert status(X_Forwarded_For=CLIENT) == 403  # another name, which it must not take for ours
+    assert status(Forwarded=f"for={CLIENT}", X__Real__IP=CLIENT) == 403
+    assert status() == 403

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import structlog
+from falcon.asgi import Request, Response
 
-from api.caller import DISTRICT
+from api.caller import DISTRICT, Needs, caller_of
+from schemas.scopes import CORE, ROSTER
 from schemas.secrets import new_key
 from tests.api.conftest import Books, Client, District
 
@@ -71,6 +73,41 @@ def test_a_key_does_what_its_scopes_say(  # noqa: PLR0917 -- fixtures and cases
     hub: Client, books: Books, north: District, scope: str, path: str, status: int
 ) -> None:
     assert hub.get(path, books.key(north.tenant_id, (scope,))).status_code == status
+
+
+class Core:
+    """A resource that the core opens, and whatever opens more."""
+
+    needs = Needs(any_of=frozenset({CORE, ROSTER}))
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        resp.media = [caller_of(req).client, caller_of(req).version]
+
+
+def test_one_of_several_scopes_is_enough_and_each_is_a_whole_word(
+    hub: Client, books: Books, north: District, admin: str
+) -> None:
+    hub.app.add_route("/api/v1/planted", Core())
+    books.publish(north.tenant_id, {}, "2026-04-01T00:00:00Z")
+    for scope, status in (
+        (CORE, 200),
+        (ROSTER, 200),
+        ("roster.read", 200),
+        ("roster.demographics", 403),
+        ("roster", 403),
+        (CORE[:-1], 403),
+        (f"{CORE}x", 403),
+        (f"{CORE} {ROSTER}", 403),
+    ):
+        key = books.key(north.tenant_id, (scope,))
+        answer = hub.get("/api/v1/planted", key)
+        assert answer.status_code == status, scope
+    assert hub.get("/api/v1/planted", north.key).json == [None, 1]
+    named = hub.get("/api/v1/planted", admin, headers={DISTRICT: "north"})
+    assert named.json == [None, 1]
+    lms = books.client(north.tenant_id, scopes=[CORE])
+    token = lms.token(hub)
+    assert hub.get("/api/v1/planted", token).json == [lms.id, 1]
 
 
 def test_an_administrator_names_the_district(

@@ -68,6 +68,17 @@ def settle(hub: Hub, importer: Make, package: Package, tenant_id: int) -> None:
         " values (%s, %s, '', '{}', now() + interval '1 day')",
         [tenant_id, f"key-{tenant_id}"],
     )
+    hub.admin.execute(
+        "with client as ("
+        "insert into clients (tenant_id, id, name, scopes) values (%s, 'c', 'LMS', '{}'))"
+        " insert into cors_origins values (%s, 'https://lms.example.jp')",
+        [tenant_id, tenant_id],
+    )
+    hub.admin.execute(
+        "insert into client_secrets (tenant_id, client_id, id, hash, expires_at)"
+        " values (%s, 'c', 's', '', now() + interval '1 day')",
+        [tenant_id],
+    )
 
 
 def decide(hub: Hub, tenant_id: int, **policy: float) -> None:
@@ -344,6 +355,7 @@ def test_a_deleted_district_leaves_nothing_and_its_neighbour_is_untouched(
         settle(hub, importer, package, tenant_id)
     before = everything(hub, neighbour)
     filled = {"users", "users_history", "runs", "findings", "versions", "keys", "record_counts"}
+    filled |= {"clients", "client_secrets", "cors_origins"}
     assert {*before} >= filled
     assert {*everything(hub, district)} >= filled
     delete(hub, district)
