@@ -5,7 +5,7 @@ Each personal value that has to be granted is a canary, so that it is known wher
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -132,6 +132,29 @@ def test_collections_show_what_a_slow_reader_finds(
                 continue
             found = client.ids(operation.path, **asked)
             assert found == sorted(slow.sees(operation.entity.table), key=str.encode)
+
+
+@pytest.mark.parametrize("name", LENSES)
+def test_references_show_what_a_slow_reader_finds(readers: Mapping[str, Reader], name: str) -> None:
+    """Those of users, which are of every kind: single, listed, in metadata and in parts."""
+    client = readers[name]
+    slow = Slow.at(history(client.town.versions), client.lens, None)
+    for user in client.records("users"):
+        key = user["sourcedId"]
+        values = slow.values("users", key)
+        assert sourced_ids(user.get("agents", [])) == (values["agent_sourced_ids"] or [])
+        assert user.get("primaryOrg", {}).get("sourcedId") == values["primary_org_sourced_id"]
+        metadata = user.get("metadata", {}).get("jp", {})
+        assert metadata.get("homeClass") == values["home_class"]
+        held = [role for role in slow.held(slow.rows["users"][key]) if slow.roles(role)]
+        shown = sourced_ids(role["org"] for role in user["roles"])
+        assert sorted(shown) == sorted(role["org_sourced_id"] for role in held)
+    for org in client.records("orgs"):
+        assert set(sourced_ids(org.get("children", []))) <= slow.sees("orgs")
+
+
+def sourced_ids(references: Iterable[Json]) -> list[str]:
+    return [reference["sourcedId"] for reference in references]
 
 
 @pytest.mark.parametrize("name", ["one school", "all of it"])
