@@ -12,7 +12,7 @@ import structlog
 from falcon.asgi import Request, Response
 
 ID = "X-Request-ID"
-WELL_FORMED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+WELL_FORMED = re.compile(r"[0-9A-Fa-f-]{16,64}")  # a name or an address is none
 UNMATCHED = "unmatched"
 
 log = structlog.get_logger("rosterhub.access")

@@ -11,6 +11,9 @@ from api.addresses import Addresses
 from api.admin_keys import AdminKey, AdminKeys
 from api.aliases import Aliases
 from api.answers import Answers
+from api.audit import Audit
+from api.audit_book import Book
+from api.audit_lists import AuditCsv, AuditNdjson, Entries
 from api.bell import Bell
 from api.caller import Guarded
 from api.client_keys import ClientKey, ClientKeys, ClientSecret, ClientSecrets
@@ -99,16 +102,18 @@ def create_gateway(
 ) -> Gateway:
     """The gateway with these collaborators."""
     bell, streams, requests = Bell(ring), Streams(redis), Requests()
-    objects = Objects(settings.object_store)
+    objects, book = Objects(settings.object_store), Book(database, requests.registry)
     rates = Rates(redis, requests.limited)
     tokens = Tokens(vault, public_url(settings), settings.token_lifetime)
     app: App = falcon.asgi.App(
         middleware=[
             Connections(database),
+            book,
             objects,
             bell,
             streams,
             Answers(requests.observe, public_url(settings)),
+            Audit(book),
             Limits(settings.query_max, settings.headers_max),
             Segments(),
             Cors(database),
@@ -133,6 +138,7 @@ def create_gateway(
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
         | reading(settings, vault, database)
+        | auditing(database)
     )
     for path, resource in routes.items():
         app.add_route(path, resource)
@@ -272,6 +278,15 @@ def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
     return {
         operation.route: (Single if operation.single else Collection)(operation, reader)
         for operation in OPERATIONS
+    }
+
+
+def auditing(database: Database) -> Routes:
+    """Who read or changed what."""
+    return {
+        "/api/v1/audit": Entries(database),
+        "/api/v1/audit.csv": AuditCsv(database),
+        "/api/v1/audit.ndjson": AuditNdjson(database),
     }
 
 

@@ -28,6 +28,7 @@ class Door:
     async def process_shutdown(self, _scope: object, _event: object) -> None:
         """Let what is written behind answers come to its end."""
         await self._credentials.close()
+        await self._rates.close()
 
     async def process_resource(
         self, req: Request, resp: Response, resource: object, _params: object

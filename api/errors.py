@@ -78,6 +78,7 @@ def install(app: AnyApp) -> None:
 async def answer(req: Request, resp: Response, error: Exception, _params: object) -> None:
     """Turn an error into the response."""
     ours = translated(error)
+    req.context.code = ours.code
     if ours.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         # The type and the place, not the message: a database quotes values in its messages.
         log.error("unexpected", error=type(error).__name__, where=place(error))

@@ -238,5 +238,6 @@ def look_at(path: str) -> str:
         "districts": "rosterhub districts",
         "mappings": "rosterhub mappings",
         "versions": "rosterhub versions",
+        "audit": "rosterhub audit",
     }
     return next((group for name, group in groups.items() if f"/{name}" in path), "rosterhub runs")

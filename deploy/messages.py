@@ -140,6 +140,21 @@ DATABASE_UNREACHABLE = Problem(
     ),
     "rosterhub migrate status",
 )
+STORE_UNREACHABLE = Problem(
+    "store_unreachable",
+    FAILED,
+    Text("The object store cannot be read: {reason}", "保管場所を読めません: {reason}"),
+    "env | grep ^ROSTERHUB_OBJECT_STORE",
+)
+AUDIT_BROKEN = Problem(
+    "audit_broken",
+    FINDINGS,
+    Text(
+        "The audit is not what was written down: {faults} faults.",
+        "監査記録は、書かれたときのままではありません。異常が {faults} 件あります。",
+    ),
+    "rosterhub audit verify --json",
+)
 NO_WORKERS = Problem(
     "no_workers",
     FAILED,
@@ -451,6 +466,20 @@ HEADINGS: Mapping[str, Text] = {
     "after": Text("after", "後"),
     "migration": Text("migration", "移行"),
     "applied": Text("applied", "適用"),
+    "at": Text("at", "日時"),
+    "party": Text("party", "主体"),
+    "who": Text("who", "ID"),
+    "operation": Text("operation", "操作"),
+    "method": Text("method", "メソッド"),
+    "route": Text("route", "経路"),
+    "target": Text("target", "対象"),
+    "records": Text("records", "件数"),
+    "status": Text("status", "状態"),
+    "address": Text("address", "接続元"),
+    "district": Text("district", "地区"),
+    "chain": Text("chain", "連鎖"),
+    "seq": Text("seq", "番号"),
+    "fault": Text("fault", "異常"),
 }
 NOTHING_YET = Text("There is nothing yet.", "まだありません。")
 KEY_ONCE = Text(
@@ -574,6 +603,46 @@ CONFIRM_DELETE = Text(
 )
 FINDINGS_WRITTEN = Text("Written: {file}", "書き出しました: {file}")
 SAMPLE_WRITTEN = Text("Written: {file} ({bytes} bytes)", "書き出しました: {file}({bytes} バイト)")
+AUDIT_SEEN = Text(
+    "{entries} entries in {chains} chains were compared with {documents} documents of heads.",
+    "{chains} 本の連鎖にある {entries} 件の記録を、先頭値の文書 {documents} 件と照合しました。",
+)
+AUDIT_INTACT = Text("All of it is as it was written.", "すべて書かれたときのままです。")
+AUDIT_LOST = Text(
+    "{lost} requests could not be written down, and the audit says so itself.",
+    "書き込めなかった要求が {lost} 件あり、監査記録自身がそう述べています。",
+)
+AUDIT_OPEN = Text(
+    "{open} entries are newer than the last heads: nothing outside of the database proves them.",
+    "{open} 件は最後の先頭値より新しく、データベースの外にはまだ証拠がありません。",
+)
+AUDIT_HEADLESS = Text(
+    "There are no heads: whether the whole audit was written anew cannot be seen.",
+    "先頭値がありません。監査記録全体が書き直されたかどうかは分かりません。",
+)
+AUDIT_INSTALLATION = Text("(installation)", "(全体)")
+AUDIT_FAULTS: Mapping[str, Text] = {
+    "altered": Text("does not say what it said", "内容が書き換えられています"),
+    "unlinked": Text("does not follow the entry before it", "直前の記録とつながっていません"),
+    "gap": Text("{entries} entries before it are missing", "この前の {entries} 件がありません"),
+    "rewritten": Text("is another one than its head says", "書き出した先頭値と異なる記録です"),
+    "cut": Text("{entries} entries behind it are missing", "この後の {entries} 件がありません"),
+    "not_as_told": Text(
+        "is not the last entry that its process wrote", "プロセスが最後に書いた記録ではありません"
+    ),
+    "unwitnessed": Text(
+        "is old and no head covers it", "古い記録なのに、どの先頭値にも含まれていません"
+    ),
+    "heads_forged": Text(
+        "document of heads: not signed by this hub, or altered",
+        "先頭値の文書: このハブの署名がないか、書き換えられています",
+    ),
+    "heads_missing": Text(
+        "document of heads: {entries} before it are missing",
+        "先頭値の文書: この前の {entries} 件がありません",
+    ),
+    "removed_early": Text("was removed before its time", "保存期間が過ぎる前に消されています"),
+}
 MIGRATED = Text("Applied: {list}", "適用しました: {list}")
 NOTHING_TO_MIGRATE = Text("The database is up to date.", "データベースは最新です。")
 MIGRATIONS_MISSING = Problem(

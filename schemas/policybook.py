@@ -106,6 +106,10 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "Days that a run and its findings stay in the history after it has ended.",
         "終了した取り込みと検出結果を履歴に残す日数。",
     ),
+    "audit_days": (
+        "Days that the audit keeps who read or changed what.",
+        "誰が何を読み、何を変えたかを監査記録に残す日数。",
+    ),
     "finding_values": (
         "Whether findings show values and rows as they came, or only their shape.",
         "検出結果に値や行をそのまま表示するか、形だけを表示するか。",

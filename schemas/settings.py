@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     work_folder: Path | None = None
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=0, le=65535)
+    audit_heads: float = Field(default=600.0, ge=60)
 
     # Ceilings of what a client may send
     upload_max: int = Field(default=500 * MIB, ge=1)

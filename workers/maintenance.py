@@ -14,7 +14,9 @@ from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
 from pipeline import beside, proposals
+from pipeline.audit import note
 from pipeline.database import Connection, connect, tenant
+from schemas.audit import INSTALLATION
 from schemas.policy import Policy
 from schemas.statements import load
 
@@ -54,6 +56,8 @@ def forget(db: Connection, store: ObjectStore, tenant_id: int, policy: Policy) -
     forget_uploads(db, store, tenant_id, policy.uploads_hours)
     forget_lines(db, store, tenant_id)
     if runs := forget_runs(db, tenant_id, policy.runs_days):
+        with tenant(db, tenant_id):
+            note(db, tenant_id, "remove", target="runs", records=runs, code="runs")
         log.info("runs_forgotten", tenant_id=tenant_id, runs=runs)
 
 
@@ -142,6 +146,8 @@ def purge(db: Connection, control: Connection, store: ObjectStore, tenant_id: in
         rows += db.execute(NAMED["remove_runs"], {"tenant_id": tenant_id}).rowcount
     rows += sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=False))
     control.execute(NAMED["remove_district"], {"tenant_id": tenant_id})
+    with tenant(db, INSTALLATION):
+        note(db, INSTALLATION, "remove", target=str(tenant_id), records=rows, code="district")
     log.info("district_purged", tenant_id=tenant_id, rows=rows)
 
 

@@ -20,8 +20,11 @@ from dramatiq.brokers.redis import RedisBroker
 from pipeline import claims
 from pipeline.database import connect
 from schemas.jobs import JOBS, PROCESSES, ProcessKind
+from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from workers import previews
+from workers.audit import Keeper
+from workers.heads import Heads
 from workers.imports import Importer, limits
 from workers.maintenance import sweep
 from workers.objects import open_store
@@ -42,6 +45,7 @@ class Desk:
     name: str
     work: Callable[[], None]
     stopping: threading.Event
+    last: Callable[[], None] | None = None
     free: threading.Lock = field(default_factory=threading.Lock)
 
     def ring(self, **_facts: Any) -> None:  # noqa: ANN401  # what a bell says does not matter
@@ -51,10 +55,17 @@ class Desk:
 
     def look(self) -> None:
         """Do what is due. An outage is said once and ends by itself."""
-        if self.stopping.is_set():
-            return
+        if not self.stopping.is_set():
+            self._do(self.work)
+
+    def leave(self) -> None:
+        """Do what is to be done last."""
+        if self.last is not None:
+            self._do(self.last)
+
+    def _do(self, work: Callable[[], None]) -> None:
         try:
-            self.work()
+            work()
         except psycopg.Error as error:
             log.warning("database_away", desk=self.name, error=type(error).__name__)
 
@@ -90,15 +101,22 @@ def due(url: str) -> list[int]:
         return [tenant_id for (tenant_id,) in db.execute(claims.SQL["due"])]
 
 
-def service(settings: Settings) -> Callable[[], None]:
-    """Previews, for which somebody waits, and maintenance: deleted districts and old uploads."""
+def service(settings: Settings, keeper: Keeper) -> Callable[[], None]:
+    """Previews, for which somebody waits, and maintenance: what has served its time, the audit."""
     store = open_store(settings.object_store)
 
     def work() -> None:
         previews.answer(plain(settings.database_url), limits(settings))
         sweep(plain(settings.database_url), store)
+        keeper.look()
 
     return work
+
+
+def keeper_of(settings: Settings) -> Keeper:
+    """Who keeps the audit."""
+    heads = Heads(open_store(settings.object_store), Vault(plain(settings.secret_key)))
+    return Keeper(plain(settings.database_url), heads, settings.audit_heads)
 
 
 def broker_on(redis_url: str, desk: Desk, queues: tuple[str, ...]) -> RedisBroker:
@@ -121,18 +139,18 @@ def broker_on(redis_url: str, desk: Desk, queues: tuple[str, ...]) -> RedisBroke
 def run(settings: Settings, kind: ProcessKind) -> None:
     """Work until told to stop. `imports` does imports, `service` everything else."""
     stopping = asked_to_stop()
-    work, every = (
-        (imports(settings, stopping), settings.poll)
-        if kind == "imports"
-        else (service(settings), SWEEP)
-    )
+    if kind == "imports":
+        desk, every = Desk(kind, imports(settings, stopping), stopping), settings.poll
+    else:
+        keeper = keeper_of(settings)
+        desk, every = Desk(kind, service(settings, keeper), stopping, keeper.leave), SWEEP
     queues = PROCESSES[kind]
-    desk = Desk(kind, work, stopping)
     broker = broker_on(plain(settings.redis_url), desk, queues)
     bells = dramatiq.Worker(broker, queues=set(queues), worker_threads=1, worker_timeout=HEARING)
     bells.start()
     log.info("worker_started", kind=kind, queues=queues)
     desk.watch(every)
     with desk.free:  # the work at hand ends first; it has seen the sign
+        desk.leave()
         log.info("worker_stopped", kind=kind)
     bells.stop(timeout=1000)

@@ -20,7 +20,7 @@ from psycopg.rows import DictRow
 
 from api.caller import Needs, caller_of
 from api.database import Connection, Database
-from api.form import send
+from api.form import counted, send
 from api.rosters import selects
 from api.rosters.asof import SQL, version_at
 from api.rosters.binding import resolved
@@ -188,6 +188,7 @@ class Collection(Roster):
                     break
             await self._reader.sort_keys.add(tenant_id, missing, until)
         announce(req, resp, question.page, total, self._reader.base)
+        counted(resp, len(rows))
         bodies = await self._bodies(rows, related, question)
         send(resp, {self._operation.key: bodies})
 
@@ -238,6 +239,7 @@ class Single(Roster):
             if not rows:
                 raise Missing
             related = await self._related(snapshot, question, rows)
+        counted(resp, 1)
         (body,) = await self._bodies(rows, related, question)
         send(resp, {self._operation.key: body})
 

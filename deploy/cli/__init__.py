@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from deploy.cli.aliases import aliases
+from deploy.cli.audit import audit
 from deploy.cli.check import check
 from deploy.cli.clients import clients
 from deploy.cli.dev import dev
@@ -112,6 +113,6 @@ for part in (findings, diff, rekey_map, approve, reject):
 clients.add_command(lens)
 for command in (
     *(dev, push, check, runs, versions, aliases, mappings, policy),
-    *(sample, clients, keys, districts, serve, work, migrate),
+    *(sample, clients, keys, districts, audit, serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))

@@ -20,6 +20,12 @@ DEAD = "redis://127.0.0.1:1/0"
 Hubs = Callable[..., Client]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test machine may be busy; what is tested is not how long Redis may take."""
+    monkeypatch.setattr(rates, "DEADLINE", 5.0)
+
+
 @contextmanager
 def two(open_hub: Hubs, url: str, **changes: object) -> Iterator[tuple[Client, Client]]:
     """Two gateways on the same database and Redis."""
@@ -123,15 +129,24 @@ class TestWithoutRedis:
             found = samples(hub.get("/metrics", admin).text)
         assert found["rosterhub_rate_limits_total", (("outcome", "refused"),)] == 2
 
-    def test_one_that_does_not_answer_costs_half_a_second_once(
-        self, open_hub: Hubs, database_url: str, north: District
+    def test_one_that_does_not_answer_costs_a_fifth_of_a_second_once(
+        self,
+        open_hub: Hubs,
+        database_url: str,
+        north: District,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(rates, "DEADLINE", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
             with open_hub(database_url, redis=url, rate_limit=1) as hub:
-                began = time.monotonic()
-                assert passed([hub.get(IMPORTS, north.key) for _ in range(20)]) == 20
-                assert time.monotonic() - began < 1.5
+                hub.get("/health/live")
+                began, waits = time.monotonic(), []
+                while time.monotonic() - began < 2.5:  # two holds, each with a look behind it
+                    start = time.monotonic()
+                    assert hub.get(IMPORTS, north.key).status_code == 200
+                    waits.append(time.monotonic() - start)
+                assert sum(wait > 0.19 for wait in waits) <= 2, sorted(waits)[-5:]
 
     def test_it_counts_again_when_redis_is_back(
         self,
@@ -144,5 +159,7 @@ class TestWithoutRedis:
             monkeypatch.setattr(rates, "SCRIPT", "return redis.error_reply('away')")
             assert passed([hub.get(IMPORTS, north.key) for _ in range(3)]) == 3
             monkeypatch.undo()
-            time.sleep(rates.HOLD)
-            assert passed([hub.get(IMPORTS, north.key) for _ in range(3)]) == 1
+            deadline = time.monotonic() + 10
+            while hub.get(IMPORTS, north.key).status_code == 200:
+                assert time.monotonic() < deadline
+            assert hub.get(IMPORTS, north.key).status_code == 429

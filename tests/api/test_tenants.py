@@ -19,7 +19,8 @@ ADMINISTRATORS = {
     "/api/v1/admin-keys",
     "/api/v1/admin-keys/{key_id}",
 }
-SETTINGS = {"/api/v1/policy", "/api/v1/origins", "/api/v1/clients"} | {
+AUDIT = ("/api/v1/audit", "/api/v1/audit.csv", "/api/v1/audit.ndjson")
+SETTINGS = {"/api/v1/policy", "/api/v1/origins", "/api/v1/clients", *AUDIT} | {
     f"/api/v1/clients/{{client_id}}{rest}"
     for rest in (
         *("", "/secrets", "/secrets/{secret_id}", "/keys", "/keys/{key_id}"),

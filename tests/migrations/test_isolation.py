@@ -16,7 +16,10 @@ As: TypeAlias = Callable[[Role], AbstractContextManager[Admin]]
 Insert: TypeAlias = Callable[..., None]
 NORTH, SOUTH = 1, 2
 NOT_FOR_THE_APP = {"client_secrets", "cors_origins", "keys"}
-CONTROL_READS = {"clients", "districts", "mapping_previews", "runs"} | NOT_FOR_THE_APP
+CONTROL_READS = {
+    *("audit_chains", "clients", "districts", "mapping_previews", "runs"),
+    *NOT_FOR_THE_APP,
+}
 
 
 @pytest.fixture

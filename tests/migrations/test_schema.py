@@ -72,6 +72,8 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "client_secrets",
         "clients",
         "cors_origins",
+        "audit",
+        "audit_chains",
         "districts",
         "finding_counts",
         "finding_files",

@@ -83,6 +83,9 @@ limit 1;
 
 -- lines_in_use --
 -- Known lines, and those that a running import is about to keep, by the folder they lie in.
-select split_part(prefix, '/', 3) from known_lines where tenant_id = %(tenant_id)s
+select split_part(base, '/', 3) from known_lines where tenant_id = %(tenant_id)s
+union
+select split_part(patch, '/', 3) from known_lines
+where tenant_id = %(tenant_id)s and patch is not null
 union
 select id || '-' || fence from runs where tenant_id = %(tenant_id)s and state = 'running';
