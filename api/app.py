@@ -60,7 +60,10 @@ from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, 
 from api.rates import Rates
 from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
-from api.rosters import ROOT, Collection, Reader, Single
+from api.rosters.collation import SortKeys
+from api.rosters.lenses import Sights
+from api.rosters.operations import OPERATIONS
+from api.rosters.reading import Collection, Reader, Single
 from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller
@@ -69,7 +72,6 @@ from api.tokens import Tokens
 from api.uploads import Intake, Objects
 from api.versions import Release, RosterVersion, RosterVersions, Undo
 from api.webhooks import Rotate, Statistics, Trial, Webhook, Webhooks
-from schemas.roster import PARTS, ROSTERING
 from schemas.sealing import Seal
 from schemas.secrets import Vault
 from schemas.settings import Settings
@@ -146,7 +148,7 @@ def create_gateway(
         | remembering(database, bell)
         | erasing(settings, database, bell)
         | ringing(settings, vault, database, bell, streams)
-        | reading(settings, database)
+        | reading(settings, vault, database)
         | auditing(database)
     )
     for path, resource in routes.items():
@@ -303,13 +305,21 @@ def ringing(
     }
 
 
-def reading(settings: Settings, database: Database) -> Routes:
-    """The rosters, as the standard names them. Parts are read inside their user."""
-    reader = Reader(database, public_url(settings), settings.page_default, settings.page_max)
-    entities = [entity for entity in ROSTERING if entity not in PARTS]
-    collections: Routes = {f"{ROOT}/{e.file}": Collection(e, reader) for e in entities}
-    singles: Routes = {f"{ROOT}/{e.file}/{{sourced_id}}": Single(e, reader) for e in entities}
-    return collections | singles
+def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
+    """The rosters, as the standard names them."""
+    reader = Reader(
+        database,
+        SortKeys(database),
+        public_url(settings),
+        settings.page_default,
+        settings.page_max,
+        settings.query_timeout,
+        Sights(vault),
+    )
+    return {
+        operation.route: (Single if operation.single else Collection)(operation, reader)
+        for operation in OPERATIONS
+    }
 
 
 def auditing(database: Database) -> Routes:

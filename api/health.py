@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from api.database import Database
 from api.form import send
 from api.redis import Redis
-from api.rosters import CODE
+from api.rosters.reading import CODE
 from schemas.statements import load
 
 SQL = load("api", "health.sql")

@@ -6,9 +6,9 @@ import falcon.inspect
 import pytest
 from falcon.testing import Result
 
+from api.rosters.operations import OPERATIONS, ROOT
 from tests.api.conftest import Books, Client, District
 
-ROOT = "/ims/oneroster/rostering/v1p2"
 OPEN = {"/health", "/health/live", "/health/ready", "/token"}
 ADMINISTRATORS = {
     "/metrics",
@@ -89,6 +89,8 @@ WEBHOOKS = {"/api/v1/webhooks"} | {
     )
 }
 MATRIX = OPEN | ADMINISTRATORS | SETTINGS | LISTS | RUNS | ACTS | MAPPINGS | RECORDS
+# What these answer with is looked at in rosters/test_operations.py.
+MATRIX |= {operation.route for operation in OPERATIONS}
 MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK | ERASURES
 MATRIX |= EVENTS | WEBHOOKS
 

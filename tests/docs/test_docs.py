@@ -13,7 +13,7 @@ import pytest
 from api.app import create_gateway
 from api.database import Database
 from api.redis import client
-from api.rosters import ROOT
+from api.rosters.operations import ROOT
 from deploy.cli import rosterhub
 from schemas import rulebook
 from schemas.rulebook import GUIDES, Language

@@ -90,6 +90,7 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "record_counts",
         "run_previews",
         "runs",
+        "sort_keys",
         "uploads",
         "versions",
         "webhook_attempts",

@@ -1,13 +1,13 @@
-"""What a reader asks for beside the page: `fields` now; `filter` and `sort` are refused or ignored.
-
-This is the one place that reads the three.
-"""
+"""`fields`: which top-level properties of the records are wanted."""
 
 from typing import Any
 
 from falcon.asgi import Request
 
+from api.rosters.sight import Sight
 from schemas.errors import BadRequest
+from schemas.rest.properties import top_level
+from schemas.roster import AnyEntity
 
 
 class InvalidSelectionField(BadRequest):
@@ -16,28 +16,17 @@ class InvalidSelectionField(BadRequest):
     code = "invalid_selection_field"
 
 
-class InvalidFilterField(BadRequest):
-    """Filtering is not possible yet."""
-
-    code = "invalid_filter_field"
-
-
-def fields_of(req: Request, known: tuple[str, ...]) -> frozenset[str] | None:
-    """The top-level properties that are wanted; None: all of them."""
+def fields_of(req: Request, entity: AnyEntity, sight: Sight) -> frozenset[str] | None:
+    """The top-level properties that are wanted; None: all of them. Hidden ones are unknown."""
     given = req.get_param_as_list("fields")
     if given is None:
         return None
     names = [name.strip() for text in given for name in text.split(",")]
+    known = top_level(entity)
     for name in names:
-        if name not in known:
+        if name not in known or sight.hides(entity, name):
             raise InvalidSelectionField(f"fields: '{name}' is not a property of these records.")
     return frozenset(names)
-
-
-def refuse_filter(req: Request) -> None:
-    """Never answer a filtered request with records that the filter would leave out."""
-    if req.has_param("filter"):
-        raise InvalidFilterField
 
 
 def selected(body: dict[str, Any], wanted: frozenset[str] | None) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from api.faces import Face, face, profile_uri, reference, target
-from api.form import instant
 from schemas.columns import AnyColumn, Column
+from schemas.rest.faces import Face, face, profile_uri, reference, target
+from schemas.rest.instants import instant
 from schemas.roster import AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Role, User, UserProfile

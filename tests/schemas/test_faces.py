@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from api.faces import face
-from api.records import nested
 from schemas.columns import AnyColumn, Choice, Choices, Decimal, Flag, Instant, Pairs, Text, Year
+from schemas.rest.faces import face
+from schemas.rest.records import nested
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,14 @@ The binding's peculiarities live in one `match`: booleans are the words "true" a
 reference is an object with an address, an unforeseen word of an extensible vocabulary gets `ext:`.
 """
 
+import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal as Number
 from functools import partial
 from typing import Any, TypeAlias, assert_never
 from urllib.parse import quote
-from uuid import UUID
 
-from api.form import instant
 from schemas.columns import (
     AnyColumn,
     Choice,
@@ -30,6 +29,7 @@ from schemas.columns import (
     Whole,
     Year,
 )
+from schemas.rest.instants import instant
 from schemas.roster import BY_FILE
 from schemas.roster.people import UserProfile
 
@@ -37,7 +37,11 @@ Json: TypeAlias = Any
 Face: TypeAlias = Callable[[Any], Json]
 
 EXTENSION = "ext:"
-PROFILE = "urn:rosterhub:profile:"
+UUID_FORM = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+UUID_URI = "urn:uuid:"
+PROFILE_URI = "urn:rosterhub:profile:"
+
+_is_uuid = re.compile(UUID_FORM).fullmatch
 
 
 def face(column: AnyColumn, base: str) -> Face:
@@ -60,7 +64,7 @@ def face(column: AnyColumn, base: str) -> Face:
         case Day():
             return date.isoformat
         case Instant():
-            return moment
+            return instant
         case Whole():
             return int
         case Decimal():
@@ -98,11 +102,6 @@ def flag(value: bool) -> str:  # noqa: FBT001 - the value itself, not a switch
     return "true" if value else "false"
 
 
-def moment(value: datetime) -> str:
-    """UTC to the millisecond."""
-    return instant(value)
-
-
 def number(value: Number) -> int | float:
     """A JSON number."""
     return int(value) if value == value.to_integral_value() else float(value)
@@ -121,8 +120,6 @@ def reference(address: str, noun: str, sourced_id: str) -> dict[str, str]:
 
 def profile_uri(sourced_id: str) -> str:
     """A profile's identifier as the URI that REST wants."""
-    try:
-        UUID(sourced_id)
-    except ValueError:
-        return PROFILE + quote(sourced_id, safe="")
-    return f"urn:uuid:{sourced_id}"
+    if _is_uuid(sourced_id):
+        return UUID_URI + sourced_id
+    return PROFILE_URI + quote(sourced_id, safe="")
