@@ -447,7 +447,7 @@ HEADINGS: Mapping[str, Text] = {
     "applied": Text("applied", "適用"),
     "at": Text("at", "日時"),
     "party": Text("party", "主体"),
-    "who": Text("who", "ID"),
+    "who": Text("who", "主体の ID"),
     "operation": Text("operation", "操作"),
     "method": Text("method", "メソッド"),
     "route": Text("route", "経路"),
