@@ -38,8 +38,10 @@ class Book:
         self._database = database
         self._chains = Chains("", "")
         self._waiting: deque[Seen] = deque()
+        self._taken: list[Seen] = []  # what the batch is made of
         self._batch: Rows = []
-        self._lost: Counter[int] = Counter()
+        self._lost: Counter[int] = Counter()  # that no entry has told of
+        self._told: Counter[int] = Counter()  # that entries of the batch tell of
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ended = self._away = False
@@ -59,7 +61,7 @@ class Book:
     def take(self, seen: Seen) -> None:
         """Take a request down."""
         if len(self._waiting) >= ROOM:
-            self._lose(seen.speaker.tenant_id, 1)
+            self._lose(seen.speaker.tenant_id)
             return
         self._waiting.append(seen)
         self._news.set()
@@ -104,28 +106,31 @@ class Book:
                 return
             self._say(away=False)
             self._written.inc(len(self._batch))
-            self._batch = []
+            self._taken, self._batch = [], []
 
     def _next(self) -> Rows:
         """The oldest entries, chained."""
         self._chains.mark()
-        taken = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-        return [
-            self._chains.add(tenant_id, entry | {"lost": self._lost.pop(tenant_id, None)})
-            for tenant_id, entry in entries_of(taken)
-        ]
+        self._told.clear()
+        self._taken = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+        rows = []
+        for tenant_id, entry in entries_of(self._taken):
+            self._told[tenant_id] += (lost := self._lost.pop(tenant_id, 0))
+            rows.append(self._chains.add(tenant_id, entry | {"lost": lost or None}))
+        return rows
 
     def _give_up(self, error: Exception) -> None:
         """The database will never take this batch: go on without it, and say so."""
-        log.error("audit_given_up", entries=len(self._batch), error=type(error).__name__)
-        for row in self._batch:
-            self._lose(int(str(row["tenant_id"])), 1 + int(str(row["lost"] or 0)))
+        log.error("audit_given_up", entries=len(self._taken), error=type(error).__name__)
         self._chains.back()
-        self._batch = []
+        self._lost.update(self._told)
+        for seen in self._taken:
+            self._lose(seen.speaker.tenant_id)
+        self._taken, self._batch = [], []
 
-    def _lose(self, tenant_id: int, entries: int) -> None:
-        self._lost[tenant_id] += entries
-        self._given_up.inc(entries)
+    def _lose(self, tenant_id: int) -> None:
+        self._lost[tenant_id] += 1
+        self._given_up.inc()
 
     def _say(self, *, away: bool, **facts: str) -> None:
         """Once when the database goes, once when it is back."""

@@ -8,6 +8,7 @@ a database quotes rows in its messages.
 
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,8 @@ FIELDS = frozenset(
 """Every field that a line may have. None of them ever holds what a client or a file said."""
 
 OURS = ("api", "deploy", "loadtests", "migrations", "pipeline", "schemas", "workers")
+TRACEBACK = "Traceback (most recent call last):"
+KIND = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 TELLING = (OSError, ImportError, psycopg.OperationalError)
 """Exceptions whose first line is about this machine and its servers."""
 
@@ -53,8 +56,17 @@ def words_of_others(_logger: WrappedLogger, _name: str, event: EventDict) -> Eve
     text = str(plain(event["_record"].msg))
     if given:
         text %= given if isinstance(given, Mapping) else tuple(map(plain, given))
-    event["event"] = text.partition("\n")[0]
+    event["event"] = brief(text)
     return event
+
+
+def brief(text: str) -> str:
+    """The first line; of a traceback that somebody made a text of, also what kind it ends with."""
+    first, _, rest = text.partition("\n")
+    if TRACEBACK not in text:
+        return first
+    kind = rest.strip().rpartition("\n")[2].partition(":")[0]
+    return f"{first} … {kind}" if KIND.fullmatch(kind) else first
 
 
 def plain(value: object) -> object:

@@ -1,18 +1,25 @@
 """Every request that reads or changes a roster or a setting is in the audit, and no value is."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from prometheus_client import CollectorRegistry
 from psycopg.rows import dict_row
 
 from api import audit_book
+from api.audit import to_its_end
+from api.audit_book import Book
+from api.audit_entries import Seen, Speaker
+from api.database import Database
 from schemas.audit import INSTALLATION
 from schemas.secrets import ApiKey, parse_key
-from tests.api.conftest import Books, Client, District, Relay
+from tests.api.conftest import Books, Client, District, Relay, Serve
 
 USERS = "/ims/oneroster/rostering/v1p2/users"
 POLICY = "/api/v1/policy"
@@ -244,6 +251,60 @@ class TestOutages:
         lost = [entry["lost"] for entry in (*before, last)]
         assert sum(filter(None, lost)) == 4
         assert last["seq"] == 8
+
+    def test_a_batch_that_the_database_will_never_take_is_given_up_and_told_of(
+        self, database_url: str, town: District
+    ) -> None:
+        def seen(records: int) -> Seen:
+            speaker = Speaker(town.tenant_id, "key", "abcdefghijkl")
+            now = datetime.now(UTC)
+            return Seen(speaker, "GET", USERS, "::1", 200, None, now, records, {}, "", "0" * 32)
+
+        async def write() -> None:
+            database = Database(database_url, size=2, query_timeout=5)
+            await database.open()
+            book = Book(database, CollectorRegistry())
+            await book.process_startup(None, None)
+            for records in (1, 2**80, 3):
+                book.take(seen(records))
+                await asyncio.sleep(2 * audit_book.PAUSE)
+            await book.process_shutdown(None, None)
+            await database.close()
+
+        asyncio.run(write())
+        one, three = entries(database_url, town.tenant_id)
+        assert [(e["seq"], e["records"], e["lost"]) for e in (one, three)] == [
+            (1, 1, None),
+            (3, 3, 1),
+        ]
+        assert three["previous"] == one["hash"]
+
+    def test_a_process_that_is_asked_to_stop_writes_what_it_has(
+        self, serve: Serve, town: District, database_url: str
+    ) -> None:
+        server = serve()
+        assert server.request("GET", USERS, town.key).status_code == 200
+        server.process.terminate()
+        server.process.wait(20)
+        (entry,) = entries(database_url, town.tenant_id)
+        assert entry["records"] == 3
+
+    def test_a_download_that_nobody_reads_to_its_end_is_written_down(self) -> None:
+        async def leave() -> list[str]:
+            told: list[str] = []
+
+            async def pieces() -> AsyncIterator[bytes]:
+                yield b"a"
+                yield b"b"
+
+            stream = to_its_end(pieces(), lambda: told.append("then"))
+            async for _ in stream:
+                break
+            del stream
+            await asyncio.sleep(0.01)
+            return told
+
+        assert asyncio.run(leave()) == ["then"]
 
 
 def turned(hub: Client, url: str, district: District) -> list[Entry]:

@@ -3,6 +3,7 @@
 import ast
 import json
 import logging
+import traceback
 from collections.abc import Iterator
 from io import StringIO
 from typing import get_args
@@ -116,6 +117,7 @@ def test_an_exception_that_quotes_a_value_is_not_quoted(log_format: logs.Format)
         structlog.get_logger().error("broken", exc_info=error)
         server.error("Error handling connection: %s", error, exc_info=True)
         server.error(error, exc_info=error)
+        server.error("Startup failed: %s", traceback.format_exc())
         server.error("Task was lost\nfuture: <Task exception=%r>", error)
     assert NAME not in stream.getvalue()
     assert (
@@ -123,6 +125,7 @@ def test_an_exception_that_quotes_a_value_is_not_quoted(log_format: logs.Format)
         == 4
     )
     assert "Error handling connection: KeyError" in stream.getvalue()
+    assert "Startup failed: Traceback (most recent call last): … KeyError" in stream.getvalue()
 
 
 def test_what_an_exception_says_about_the_machine_is_told() -> None:
