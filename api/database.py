@@ -6,7 +6,7 @@ never a reason not to start: the pools try again whenever somebody asks.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, LiteralString, TypeAlias
 
 import psycopg
@@ -64,7 +64,7 @@ class Database:
     @asynccontextmanager
     async def tenant(self, tenant_id: int, *, snapshot: bool = False) -> AsyncIterator[Connection]:
         """A transaction as one district; `snapshot` reads one state of it and writes nothing."""
-        async with self._app.connection() as connection:
+        async with alive(self._app) as connection:
             await connection.set_isolation_level(
                 IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
             )
@@ -76,13 +76,13 @@ class Database:
     @asynccontextmanager
     async def control(self) -> AsyncIterator[Connection]:
         """A transaction of what knows no district yet."""
-        async with self._control.connection() as connection, connection.transaction():
+        async with alive(self._control) as connection, connection.transaction():
             yield connection
 
     @asynccontextmanager
     async def lookup(self) -> AsyncIterator[Connection]:
         """The same for a single statement, which needs no transaction around it."""
-        async with self._control.connection() as connection:
+        async with alive(self._control) as connection:
             yield connection
 
     async def look(
@@ -124,8 +124,6 @@ class Database:
             open=False,
             configure=self._configure(role),
             reset=None if in_one_trip else leave_tenant,
-            # After a restart of PostgreSQL what waits in the pool is dead: look before use.
-            check=None if in_one_trip else AsyncConnectionPool.check_connection,
             name=f"{role} looks" if in_one_trip else role,
             timeout=PATIENCE,
             # Short: a pool that gave up tries again for the next request, not minutes later.
@@ -146,6 +144,25 @@ async def rows_of(
     """Every row of a statement."""
     cursor = await connection.execute(statement, parameters)
     return await cursor.fetchall()
+
+
+@asynccontextmanager
+async def alive(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection of the pool that answers.
+
+    After a restart of PostgreSQL all that waits in the pool is dead, so who meets one of them has
+    all looked at. The pool's own look before use would meet one after the other, pause a second and
+    more between them, and after three have no patience left though the server is long there.
+    """
+    async with AsyncExitStack() as lent:
+        connection = await lent.enter_async_context(pool.connection())
+        try:
+            await pool.check_connection(connection)
+        except psycopg.OperationalError:
+            await lent.aclose()
+            await pool.check()
+            connection = await lent.enter_async_context(pool.connection())
+        yield connection
 
 
 async def refuse_unsafe(connection: Connection) -> None:

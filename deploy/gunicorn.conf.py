@@ -14,6 +14,7 @@ from typing import Any
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # it ships no types
 
 from deploy import logs
+from deploy.gateway_process import Process
 from schemas.settings import Settings
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,7 +34,7 @@ class Lines(Logger):  # type: ignore[misc]  # the untyped class above
 
 bind = [f"{settings.host}:{settings.port}"]
 workers = settings.gateway_processes
-worker_class = "asgi"
+worker_class = Process
 worker_connections = 2000
 logger_class = Lines
 errorlog = None  # not one of its own
@@ -43,7 +44,7 @@ control_socket_disable = True  # nobody uses it, and it would lie in the home fo
 
 timeout = 60  # seconds without a heartbeat, and how long a silent upload may pause
 graceful_timeout = 30  # for an upload that is on its way when the process should leave
-keepalive = 5  # seconds; longer than a proxy pauses, shorter than a restart should wait
+keepalive = 5  # seconds; longer than a proxy pauses between two requests
 max_requests = 100_000  # a leak, should there be one, ends with its process
 max_requests_jitter = 10_000  # never all processes at once
 

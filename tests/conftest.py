@@ -1,7 +1,7 @@
 """Real servers for the whole suite: one PostgreSQL and one Redis, started once.
 
-Each test that asks for `database_url` gets a clone of a migrated template, so that it may use as
-many connections and roles as the product does. Nothing here is a stand-in for anything.
+Each test that asks for `database_url` gets a database of its own, migrated and empty, so that it
+may use as many connections and roles as the product does. Nothing here is a stand-in for anything.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 from redis import Redis as RedisClient
@@ -23,6 +24,7 @@ from deploy.local.redis import Redis
 from deploy.local.server import Server
 from migrations import runner
 from schemas.settings import Settings
+from tests.databases import Shelf, renamed
 
 ROOT = Path(__file__).parents[1]
 S = TypeVar("S", bound=Server)
@@ -71,7 +73,16 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     with unused(
         lambda folder: Postgres(folder / f"postgres-{version}", settings=FAST, version=version)
     ) as server:
+        ease(server)
         yield server
+
+
+def ease(server: Postgres) -> None:
+    """Let a connection cost half: thousands are made, and nobody here guesses the password."""
+    password = conninfo_to_dict(server.url)["password"]
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute("set scram_iterations = 1")
+        admin.execute(SQL("alter role current_user password {}").format(password))
 
 
 @pytest.fixture(scope="session")
@@ -84,30 +95,17 @@ def template(postgres: Postgres) -> Iterator[str]:
         admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 
 
+@pytest.fixture(scope="session")
+def shelf(postgres: Postgres, template: str) -> Iterator[Shelf]:
+    with Shelf(postgres.url, template) as shelf:
+        yield shelf
+
+
 @pytest.fixture
-def database_url(postgres: Postgres, template: str) -> Iterator[str]:
+def database_url(shelf: Shelf) -> Iterator[str]:
     """An empty, migrated database; its login is the superuser of the test server."""
-    with cloned(postgres, template) as url:
+    with shelf.lent() as url:
         yield url
-
-
-@contextmanager
-def cloned(postgres: Postgres, template: str) -> Iterator[str]:
-    """The same for as long as somebody wants."""
-    name = f"test_{uuid4().hex[:12]}"
-    clone = SQL("create database {} template {}")
-    with psycopg.connect(postgres.url, autocommit=True) as admin:
-        admin.execute(clone.format(Identifier(name), Identifier(template)))
-        admin.execute(
-            SQL("grant temporary on database {} to rosterhub_app").format(Identifier(name))
-        )
-        yield renamed(postgres.url, name)
-        admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
-
-
-def renamed(url: str, name: str) -> str:
-    """The URL of another database of the same server."""
-    return f"{url.rsplit('/', 1)[0]}/{name}"
 
 
 @pytest.fixture(scope="session")

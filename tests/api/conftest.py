@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString, Self, TypeAlias, TypeVar
@@ -141,16 +141,28 @@ class Books:
     def __init__(self, url: str, vault: Vault) -> None:
         self.url = url
         self.vault = vault
+        self._idle: list[psycopg.Connection[Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._idle:
+            connection.close()
 
     @contextmanager
     def connected(self, role: str, tenant_id: int = 0) -> Iterator[psycopg.Connection[Any]]:
-        with psycopg.connect(self.url, autocommit=True) as connection, connection.transaction():
-            connection.execute("select set_config('role', %s, true)", [role])
-            connection.execute("select set_config('search_path', 'rosterhub', true)")
-            connection.execute(
-                "select set_config('rosterhub.tenant_id', %s, true)", [str(tenant_id)]
+        """A transaction of its own, on a connection that is kept: to make one takes longer."""
+        kept = self._idle.pop() if self._idle else psycopg.connect(self.url, autocommit=True)
+        with ExitStack() as used:
+            used.callback(self._idle.append, kept)
+            used.enter_context(kept.transaction())
+            kept.execute(
+                "select set_config('role', %s, true), set_config('search_path', 'rosterhub', true),"
+                " set_config('rosterhub.tenant_id', %s, true)",
+                [role, str(tenant_id)],
             )
-            yield connection
+            yield kept
 
     def admin_key(self) -> str:
         key = new_key("admin")
@@ -299,8 +311,9 @@ def secret(settings: Settings) -> str:
 
 
 @pytest.fixture
-def books(settings: Settings, database_url: str) -> Books:
-    return Books(database_url, Vault(secret(settings)))
+def books(settings: Settings, database_url: str) -> Iterator[Books]:
+    with Books(database_url, Vault(secret(settings))) as books:
+        yield books
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from falcon.testing import Result
 
 from api.caller import Caller
 from api.webhooks import client_of
-from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from pipeline import deliveries
 from pipeline.database import connect, tenant
@@ -23,7 +22,8 @@ from schemas.sealing import Seal
 from schemas.settings import Settings, plain
 from schemas.webhooks import SEALED_FOR, WEBHOOKS_MAX
 from tests.api.conftest import Books, Client, District
-from tests.conftest import cloned, settings_on
+from tests.conftest import settings_on
+from tests.databases import Shelf
 
 PATH = "/api/v1/webhooks"
 URL = "https://receiver.example/hook"
@@ -35,10 +35,10 @@ Attempted = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def settings(
-    postgres: Postgres, template: str, redis: Redis, tmp_path_factory: pytest.TempPathFactory
+    shelf: Shelf, redis: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
     """One database for all of these tests, each of which has districts of its own."""
-    with cloned(postgres, template) as url:
+    with shelf.lent() as url:
         yield settings_on(url, redis.url, tmp_path_factory.mktemp("hub"))
 
 

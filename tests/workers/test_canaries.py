@@ -37,7 +37,7 @@ from schemas.columns import Choice, Day, Flag, Key, Pairs, Refs, Text, Texts, Wh
 from schemas.erasure import OWNERS, personal
 from schemas.roster import AnyEntity
 from schemas.settings import Settings
-from tests.conftest import renamed
+from tests.databases import renamed
 from tests.pipeline.conftest import TOWN, Package
 from tests.workers.conftest import ROOT, Hub
 from workers.imports import Importer

@@ -26,7 +26,6 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from pipeline import deliveries
 from pipeline.database import connect, tenant
@@ -37,7 +36,8 @@ from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from schemas.wall import Wall
 from schemas.webhooks import PAUSES, SEALED_FOR, message_id
-from tests.conftest import cloned, settings_on
+from tests.conftest import settings_on
+from tests.databases import Shelf
 from tests.workers.conftest import Hub, Start
 from tests.workers.receivers import (
     Got,
@@ -150,10 +150,10 @@ class Ringing:
 
 @pytest.fixture(scope="module")
 def settings(
-    postgres: Postgres, template: str, redis: Redis, tmp_path_factory: pytest.TempPathFactory
+    shelf: Shelf, redis: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
     """One database for all of these tests: a sender looks at everything that is in it."""
-    with cloned(postgres, template) as url:
+    with shelf.lent() as url:
         yield settings_on(url, redis.url, tmp_path_factory.mktemp("hub"))
 
 
