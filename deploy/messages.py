@@ -644,7 +644,7 @@ RUN_APPROVED = Text(
     "承認しました。進み具合を見るには: rosterhub runs watch {run}",
 )
 RUN_DROPPED = Text("Run {run} is rejected.", "取り込み {run} を却下しました。")
-SECRET_ONCE = Text(
+SIGNING_SECRET_ONCE = Text(
     "Webhook {id}. This secret is shown once; the receiver checks signatures with it:",
     "Webhook {id}。この秘密は一度だけ表示します。受信側はこれで署名を確かめます:",
 )
