@@ -105,7 +105,7 @@ class Token:
             epoch=row["epoch"],
             scopes=scopes,
         )
-        log.info("token_given", client=row["client"], secret=row["secret"])
+        log.info("token_given", client=row["client"], secret_id=row["secret"])
         resp.content_type = "application/json;charset=UTF-8"
         resp.set_headers([("Cache-Control", "no-store"), ("Pragma", "no-cache")])
         resp.data = dump(
