@@ -62,11 +62,14 @@ def words_of_others(_logger: WrappedLogger, _name: str, event: EventDict) -> Eve
 
 def brief(text: str) -> str:
     """The first line; of a traceback that somebody made a text of, also what kind it ends with."""
-    first, _, rest = text.partition("\n")
-    if TRACEBACK not in text:
-        return first
-    kind = rest.strip().rpartition("\n")[2].partition(":")[0]
-    return f"{first} … {kind}" if KIND.fullmatch(kind) else first
+    first = text.partition("\n")[0]
+    return f"{first} … {kind}" if (kind := kind_in(text)) else first
+
+
+def kind_in(text: str) -> str | None:
+    """The kind of exception that a traceback in the text ends with."""
+    kind = text.strip().rpartition("\n")[2].partition(":")[0]
+    return kind if TRACEBACK in text and KIND.fullmatch(kind) else None
 
 
 def plain(value: object) -> object:
@@ -111,7 +114,8 @@ def named(error: BaseException) -> str:
     ours = kind.__module__.partition(".")[0] in OURS and not isinstance(error, RosterHubError)
     if ours or isinstance(error, TELLING):
         return f"{kind.__qualname__}: {str(error).partition(chr(10))[0]}"
-    return kind.__qualname__
+    inner = kind_in(str(error))
+    return f"{kind.__qualname__} … {inner}" if inner else kind.__qualname__
 
 
 SHARED: list[Processor] = [
