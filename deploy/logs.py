@@ -63,11 +63,12 @@ def words_of_others(_logger: WrappedLogger, _name: str, event: EventDict) -> Eve
 def brief(text: str) -> str:
     """The first line; of a traceback that somebody made a text of, also what kind it ends with."""
     first = text.partition("\n")[0]
-    return f"{first} … {kind}" if (kind := kind_in(text)) else first
+    kind = kind_at_the_end(text)
+    return f"{first} … {kind}" if kind else first
 
 
-def kind_in(text: str) -> str | None:
-    """The kind of exception that a traceback in the text ends with."""
+def kind_at_the_end(text: str) -> str | None:
+    """What kind of exception a traceback ends with, where the text has one."""
     kind = text.strip().rpartition("\n")[2].partition(":")[0]
     return kind if TRACEBACK in text and KIND.fullmatch(kind) else None
 
@@ -114,8 +115,8 @@ def named(error: BaseException) -> str:
     ours = kind.__module__.partition(".")[0] in OURS and not isinstance(error, RosterHubError)
     if ours or isinstance(error, TELLING):
         return f"{kind.__qualname__}: {str(error).partition(chr(10))[0]}"
-    inner = kind_in(str(error))
-    return f"{kind.__qualname__} … {inner}" if inner else kind.__qualname__
+    cause = kind_at_the_end(str(error))  # gunicorn raises what a lifespan has said
+    return f"{kind.__qualname__} … {cause}" if cause else kind.__qualname__
 
 
 SHARED: list[Processor] = [
