@@ -7,21 +7,37 @@ import falcon.asgi
 from falcon.asgi import Request, Response
 
 from api import errors
+from api.addresses import Addresses
 from api.admin_keys import AdminKey, AdminKeys
 from api.aliases import Aliases
 from api.answers import Answers
+from api.audit import Audit
+from api.audit_book import Book
+from api.audit_lists import AuditCsv, AuditNdjson, Entries
 from api.bell import Bell
-from api.caller import Door, Guarded
+from api.caller import Guarded
+from api.client_keys import ClientKey, ClientKeys, ClientSecret, ClientSecrets
+from api.clients import Clients, OneClient
+from api.cors import Cors
+from api.credentials import Credentials
 from api.database import Database
+from api.deliveries import Deliveries, Delivery, Resend, ResendMany
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
 from api.diffs import Ndjson as DiffNdjson
 from api.districts import District, Districts
+from api.door import Door
+from api.erasures import Erasures, OneErasure
+from api.erasures import Release as ReleaseErased
+from api.events import Events as DistrictEvents
+from api.events import History
 from api.findings import Findings, Groups, Summary
 from api.findings_downloads import Csv, Ndjson, Rows
 from api.health import Health, Live, Ready
 from api.imports import Import, Imports
 from api.keys import Key, Keys
+from api.lenses import ClientLens, LensExplained
+from api.limits import Limits
 from api.managing import Cancel, Retry
 from api.mapping_tables import Table, Tables
 from api.mappings import (
@@ -35,23 +51,32 @@ from api.mappings import (
     Versions,
 )
 from api.metrics import Metrics, Requests
+from api.oauth import Manners, Token
+from api.origins import Origins
 from api.policy import DistrictPolicy
 from api.previews import PATIENCE, Preview, Previews
 from api.progress import Events
 from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, RunPreview
+from api.rates import Rates
 from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
 from api.rosters.collation import SortKeys
+from api.rosters.lenses import Sights
 from api.rosters.operations import OPERATIONS
 from api.rosters.reading import Collection, Reader, Single
 from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller
 from api.timeline import Timeline
+from api.tokens import Tokens
 from api.uploads import Intake, Objects
 from api.versions import Release, RosterVersion, RosterVersions, Undo
+from api.webhooks import Rotate, Statistics, Trial, Webhook, Webhooks
+from schemas.sealing import Seal
 from schemas.secrets import Vault
 from schemas.settings import Settings
+from schemas.wall import Wall
+from schemas.webhooks import SEALED_FOR
 from workers.port import Ring
 
 App: TypeAlias = "falcon.asgi.App[Request, Response]"
@@ -86,16 +111,27 @@ def create_gateway(
 ) -> Gateway:
     """The gateway with these collaborators."""
     bell, streams, requests = Bell(ring), Streams(redis), Requests()
-    objects = Objects(settings.object_store)
+    objects, book = Objects(settings.object_store), Book(database, requests.registry)
+    rates = Rates(redis, requests.limited)
+    tokens = Tokens(vault, public_url(settings), settings.token_lifetime)
     app: App = falcon.asgi.App(
         middleware=[
             Connections(database),
+            book,
             objects,
             bell,
             streams,
-            Answers(requests.observe),
+            Answers(requests.observe, public_url(settings)),
+            Audit(book),
+            Limits(settings.query_max, settings.headers_max),
             Segments(),
-            Door(database, vault),
+            Cors(database),
+            Door(
+                Credentials(database, vault, tokens),
+                Addresses(settings.proxies),
+                rates,
+                settings.rate_limit,
+            ),
         ]
     )
     app.req_options.keep_blank_qs_values = True  # `fields=` is wrong, not absent
@@ -104,12 +140,16 @@ def create_gateway(
     routes = (
         operating(database, redis, requests)
         | administering(settings, vault, database, bell)
+        | opening(settings, vault, database, tokens, rates)
         | importing(database, Intake(objects, settings.upload_max), bell, streams)
         | mapping(settings, database, bell)
         | managing(settings, database, bell, teller(redis))
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
-        | reading(settings, database)
+        | erasing(settings, database, bell)
+        | ringing(settings, vault, database, bell, streams)
+        | reading(settings, vault, database)
+        | auditing(database)
     )
     for path, resource in routes.items():
         app.add_route(path, resource)
@@ -135,6 +175,26 @@ def administering(settings: Settings, vault: Vault, database: Database, bell: Be
         "/api/v1/keys/{key_id}": Key(database),
         "/api/v1/admin-keys": AdminKeys(database),
         "/api/v1/admin-keys/{key_id}": AdminKey(database),
+    }
+
+
+def opening(
+    settings: Settings, vault: Vault, database: Database, tokens: Tokens, rates: Rates
+) -> Routes:
+    """The systems that read a district's roster, and how they get in."""
+    one, json_max = "/api/v1/clients/{client_id}", settings.json_max
+    manners = Manners(settings.rate_limit, settings.token_in_body, settings.token_refusal)
+    return {
+        errors.TOKEN: Token(database, vault, tokens, rates, manners),
+        "/api/v1/clients": Clients(database, vault, public_url(settings) + errors.TOKEN, json_max),
+        one: OneClient(database, json_max),
+        f"{one}/secrets": ClientSecrets(database, vault, json_max),
+        f"{one}/secrets/{{secret_id}}": ClientSecret(database),
+        f"{one}/keys": ClientKeys(database, vault, json_max),
+        f"{one}/keys/{{key_id}}": ClientKey(database),
+        f"{one}/lens": ClientLens(database, json_max),
+        f"{one}/lens/explain": LensExplained(database, vault),
+        "/api/v1/origins": Origins(database, json_max),
     }
 
 
@@ -215,7 +275,37 @@ def remembering(database: Database, bell: Bell) -> Routes:
     }
 
 
-def reading(settings: Settings, database: Database) -> Routes:
+def erasing(settings: Settings, database: Database, bell: Bell) -> Routes:
+    """The one way out for personal data."""
+    return {
+        "/api/v1/erasures": Erasures(database, bell, settings.json_max),
+        "/api/v1/erasures/{erasure_id}": OneErasure(database),
+        "/api/v1/erasures/{erasure_id}/release": ReleaseErased(database),
+    }
+
+
+def ringing(
+    settings: Settings, vault: Vault, database: Database, bell: Bell, streams: Streams
+) -> Routes:
+    """What happens in a district, and who is rung for it."""
+    one, with_bell = "/api/v1/webhooks/{webhook_id}", (database, bell, settings.json_max)
+    wall, seal = Wall.of(settings.webhook_allow), Seal(vault, SEALED_FOR)
+    return {
+        "/api/v1/events": DistrictEvents(database, streams),
+        "/api/v1/events/history": History(database),
+        "/api/v1/webhooks": Webhooks(*with_bell, wall, seal),
+        one: Webhook(*with_bell, wall),
+        f"{one}/secret/rotate": Rotate(*with_bell, seal),
+        f"{one}/test": Trial(*with_bell),
+        f"{one}/statistics": Statistics(*with_bell),
+        f"{one}/resend": ResendMany(*with_bell),
+        f"{one}/deliveries": Deliveries(*with_bell),
+        f"{one}/deliveries/{{delivery_id}}": Delivery(*with_bell),
+        f"{one}/deliveries/{{delivery_id}}/resend": Resend(*with_bell),
+    }
+
+
+def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
     """The rosters, as the standard names them."""
     reader = Reader(
         database,
@@ -224,10 +314,20 @@ def reading(settings: Settings, database: Database) -> Routes:
         settings.page_default,
         settings.page_max,
         settings.query_timeout,
+        Sights(vault),
     )
     return {
         operation.route: (Single if operation.single else Collection)(operation, reader)
         for operation in OPERATIONS
+    }
+
+
+def auditing(database: Database) -> Routes:
+    """Who read or changed what."""
+    return {
+        "/api/v1/audit": Entries(database),
+        "/api/v1/audit.csv": AuditCsv(database),
+        "/api/v1/audit.ndjson": AuditNdjson(database),
     }
 
 

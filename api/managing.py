@@ -16,6 +16,7 @@ from psycopg.rows import DictRow
 from api.bell import Bell
 from api.caller import Caller, Needs, caller_of
 from api.database import Database
+from api.emitting import import_failed
 from api.form import send
 from api.imports import KeyReused, idempotency_key
 from api.runs import SQL, Row, as_json, one, parsed_id, path_of
@@ -63,6 +64,8 @@ class Cancel:
         async with self._database.tenant(caller.tenant) as connection:
             cursor = await connection.execute(SQL["cancel"], key | {"cancelled_by": caller.key_id})
             row = await one(connection, caller.tenant, key["run_id"])
+            if cursor.rowcount:
+                await import_failed(connection, caller.tenant, row)
         if row["state"] != "cancelled":
             raise AlreadyEnded(f"The run has ended already: {row['state']}.", state=row["state"])
         if cursor.rowcount:

@@ -230,11 +230,15 @@ def reason_of(answer: requests.Response) -> str:
 def look_at(path: str) -> str:
     """The command whose `list` shows what exists there."""
     groups = {
+        "clients": "rosterhub clients",
+        "origins": "rosterhub clients",
         "keys": "rosterhub keys",
         "admin-keys": "rosterhub keys",
         "policy": "rosterhub policy",
         "districts": "rosterhub districts",
         "mappings": "rosterhub mappings",
         "versions": "rosterhub versions",
+        "audit": "rosterhub audit",
+        "webhooks": "rosterhub webhooks",
     }
     return next((group for name, group in groups.items() if f"/{name}" in path), "rosterhub runs")

@@ -14,6 +14,7 @@ from typing import Any
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # it ships no types
 
 from deploy import logs
+from deploy.gateway_process import Process
 from schemas.settings import Settings
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,7 +34,7 @@ class Lines(Logger):  # type: ignore[misc]  # the untyped class above
 
 bind = [f"{settings.host}:{settings.port}"]
 workers = settings.gateway_processes
-worker_class = "asgi"
+worker_class = Process
 worker_connections = 2000
 logger_class = Lines
 errorlog = None  # not one of its own
@@ -43,11 +44,22 @@ control_socket_disable = True  # nobody uses it, and it would lie in the home fo
 
 timeout = 60  # seconds without a heartbeat, and how long a silent upload may pause
 graceful_timeout = 30  # for an upload that is on its way when the process should leave
-keepalive = 5  # seconds; longer than a proxy pauses, shorter than a restart should wait
+keepalive = 5  # seconds; longer than a proxy pauses between two requests
 max_requests = 100_000  # a leak, should there be one, ends with its process
 max_requests_jitter = 10_000  # never all processes at once
 
-forwarded_allow_ips = ""  # nothing here trusts a forwarded header
+# The address of a client is for the gateway to judge, from ROSTERHUB_PROXIES and X-Forwarded-For
+# alone (api/addresses.py); the server believes no header of anybody, so that what it says of the
+# connection is the connection.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+header_map = "drop"
+proxy_protocol = False
+
+# Above what the gateway accepts, so that it can refuse in its own words.
+limit_request_line = settings.query_max + 64 * 1024
+limit_request_fields = 100
+limit_request_field_size = 8190
 
 
 def on_starting(server: Any) -> None:  # noqa: ANN401 -- same

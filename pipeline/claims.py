@@ -21,8 +21,10 @@ from psycopg.errors import LockNotAvailable, UniqueViolation
 from psycopg.types.json import Jsonb
 
 from pipeline.database import Connection, connect, tenant
+from pipeline.events import emit
 from schemas.runs import Mode, Progress, Stage
 from schemas.statements import load
+from schemas.webhooks import EventType, of_run
 
 SQL = load("pipeline", "runs.sql")
 LOOK = 1.0  # seconds between two looks at whether the claim stands
@@ -30,7 +32,7 @@ LOOK = 1.0  # seconds between two looks at whether the claim stands
 log = structlog.get_logger()
 
 
-Kind: TypeAlias = Literal["import", "undo"]
+Kind: TypeAlias = Literal["import", "undo", "erasure"]
 """What a run does to its district. Every kind is a writer: one at a time, in the order made."""
 
 
@@ -81,11 +83,24 @@ def take(db: Connection, tenant_id: int, *, lease: float, worker: str) -> Claim 
             row = db.execute(
                 SQL["claim"], {"tenant_id": tenant_id, "lease": lease, "worker": worker}
             ).fetchone()
+            claim = None if row is None else Claim(tenant_id, *row)
+            if claim is not None and claim.fence == 1:
+                tell(db, claim, "csv.import.started", "running")
     except (UniqueViolation, LockNotAvailable):
         return None
-    if row is None:
-        return None
-    return Claim(tenant_id, *row)
+    return claim
+
+
+def tell(
+    db: Connection,
+    claim: Claim,
+    event_type: EventType,
+    state: str,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Tell of an import in the transaction that is open; other runs are told by their version."""
+    if claim.kind == "import":
+        emit(db, claim.tenant_id, event_type, of_run(claim.id, claim.entity, state, metadata))
 
 
 @contextmanager
@@ -249,3 +264,7 @@ def end(
             "failure": None if failure is None else Jsonb(failure),
         },
     )
+    event_type: EventType = "csv.import.completed" if state == "applied" else "csv.import.failed"
+    told = {"version": version, "counts": counts or {}, "findings": findings or {}}
+    code = None if failure is None else failure["code"]
+    tell(db, claim, event_type, state, told | {"failure": code})

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-ProcessKind: TypeAlias = Literal["imports", "service"]
+ProcessKind: TypeAlias = Literal["imports", "webhooks", "service"]
 PROCESSES: Mapping[ProcessKind, tuple[str, ...]] = {
     "imports": ("imports",),
-    "service": ("exports", "deltas", "webhooks", "maintenance"),
+    "webhooks": ("webhooks",),
+    "service": ("exports", "deltas", "maintenance"),
 }
-"""Which queues each kind of worker process serves: imports never wait behind anything else."""
+"""Which queues each kind of worker process serves: imports and webhooks wait for nobody else."""
 
 QUEUES = tuple(queue for queues in PROCESSES.values() for queue in queues)
 
@@ -28,7 +29,7 @@ class Job(BaseModel):
 
 
 class ImportRoster(Job):
-    """A district has a run to do: an import or an undo."""
+    """A district has a run to do: an import, an undo or an erasure, in the order they came."""
 
     kind = "import_roster"
     queue = "imports"
@@ -52,5 +53,12 @@ class PreviewMapping(Job):
     preview_id: UUID
 
 
-AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping
-JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict, PreviewMapping)
+class SendWebhooks(Job):
+    """Something has happened in a district, for which somebody wants to be rung."""
+
+    kind = "send_webhooks"
+    queue = "webhooks"
+
+
+AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping | SendWebhooks
+JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict, PreviewMapping, SendWebhooks)

@@ -1,7 +1,7 @@
 """Real servers for the whole suite: one PostgreSQL and one Redis, started once.
 
-Each test that asks for `database_url` gets a clone of a migrated template, so that it may use as
-many connections and roles as the product does. Nothing here is a stand-in for anything.
+Each test that asks for `database_url` gets a database of its own, migrated and empty, so that it
+may use as many connections and roles as the product does. Nothing here is a stand-in for anything.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 from redis import Redis as RedisClient
@@ -23,6 +24,7 @@ from deploy.local.redis import Redis
 from deploy.local.server import Server
 from migrations import runner
 from schemas.settings import Settings
+from tests.databases import Shelf, renamed
 
 ROOT = Path(__file__).parents[1]
 S = TypeVar("S", bound=Server)
@@ -71,7 +73,16 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     with unused(
         lambda folder: Postgres(folder / f"postgres-{version}", settings=FAST, version=version)
     ) as server:
+        ease(server)
         yield server
+
+
+def ease(server: Postgres) -> None:
+    """Let a connection cost half: thousands are made, and nobody here guesses the password."""
+    password = conninfo_to_dict(server.url)["password"]
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute("set scram_iterations = 1")
+        admin.execute(SQL("alter role current_user password {}").format(password))
 
 
 @pytest.fixture(scope="session")
@@ -84,23 +95,17 @@ def template(postgres: Postgres) -> Iterator[str]:
         admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 
 
+@pytest.fixture(scope="session")
+def shelf(postgres: Postgres, template: str) -> Iterator[Shelf]:
+    with Shelf(postgres.url, template) as shelf:
+        yield shelf
+
+
 @pytest.fixture
-def database_url(postgres: Postgres, template: str) -> Iterator[str]:
+def database_url(shelf: Shelf) -> Iterator[str]:
     """An empty, migrated database; its login is the superuser of the test server."""
-    name = f"test_{uuid4().hex[:12]}"
-    clone = SQL("create database {} template {}")
-    with psycopg.connect(postgres.url, autocommit=True) as admin:
-        admin.execute(clone.format(Identifier(name), Identifier(template)))
-        admin.execute(
-            SQL("grant temporary on database {} to rosterhub_app").format(Identifier(name))
-        )
-        yield renamed(postgres.url, name)
-        admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
-
-
-def renamed(url: str, name: str) -> str:
-    """The URL of another database of the same server."""
-    return f"{url.rsplit('/', 1)[0]}/{name}"
+    with shelf.lent() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -119,13 +124,19 @@ def redis_url(redis: Redis) -> str:
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    return settings_on(database_url, redis_url, tmp_path)
+
+
+def settings_on(database_url: str, redis_url: str, folder: Path) -> Settings:
+    """Those of a hub on these servers."""
     return Settings(
         database_url=SecretStr(database_url),
         redis_url=SecretStr(redis_url),
-        object_store=str(tmp_path / "objects"),
+        object_store=str(folder / "objects"),
         secret_key=SecretStr("a secret of the tests that is long enough to be one"),
         lease=2.0,
         poll=0.2,
         metrics_port=0,
         port=0,
+        rate_limit=1_000_000,  # who tests limits sets one
     )

@@ -21,6 +21,15 @@ ATTEMPTS = Counter(
     "rosterhub_run_attempts", "Attempts at runs by how they ended.", ["kind", "outcome"]
 )
 
+WEBHOOK_ATTEMPTS = Counter(
+    "rosterhub_webhook_attempts", "Attempts to deliver an event, by how they ended.", ["outcome"]
+)
+WEBHOOK_SECONDS = Histogram(
+    "rosterhub_webhook_seconds",
+    "Seconds of one attempt to deliver an event.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
+)
+
 
 def restarts(registry: CollectorRegistry) -> Counter:
     """The supervisor's own counter; it has a registry of its own beside its children's."""

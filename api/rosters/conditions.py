@@ -145,7 +145,7 @@ class Conditions:
 
     def _property(self, path: str) -> Property:
         """What the field is; one that is hidden is not there."""
-        if not self._ground.rows.sight.hides(self._entity, path):
+        if self._ground.rows.sight.compares(self._entity, path):
             prop = property_of(self._entity, path)
             if prop is not None:
                 return prop

@@ -178,6 +178,11 @@ class Operation:
         """The one key of the answer."""
         return self.entity.noun if self.single else self.entity.file
 
+    def named(self, parameter: str) -> AnyEntity:
+        """Of which entity a record of the address is."""
+        parents = {parent.parameter: parent.view.entity for parent in self.parents}
+        return parents.get(parameter, self.entity)
+
     @property
     def route(self) -> str:
         """The template of the address."""

@@ -69,11 +69,18 @@ class Asking:
             self.operation,
             rows,
             moment,
-            {name: restored(text) for name, text in identifiers.items()},
+            {name: self._named(rows.sight, name, text) for name, text in identifiers.items()},
             fields_of(req, self.operation.entity, rows.sight),
             conditions=tuple(condition(rows) for condition in self.operation.conditions),
             parameters=rows.sight.parameters,
         )
+
+    def _named(self, sight: Sight, name: str, text: str) -> str:
+        """The record that an address names."""
+        named = restored(text)
+        if sight.veil is None:
+            return named
+        return sight.veil.real(self.operation.named(name).file, named)
 
     def collection(self, req: Request, identifiers: Mapping[str, str]) -> Question:
         """A page of records; the filter of the client stands beside all other conditions."""
@@ -81,6 +88,8 @@ class Asking:
         page = page_of(req, self.page_default, self.page_max)
         plain = self.single(req, identifiers)
         text, wanted = filter_of(req)
+        if wanted is not None and plain.rows.sight.veil is not None:
+            wanted = plain.rows.sight.veil.filter(entity, wanted)
         ground = Ground(plain.rows, Bind(), self.base)
         conditions = Conditions(entity, ground)
         filtered = () if wanted is None else (conditions.of(wanted),)

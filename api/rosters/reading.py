@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import metadata
@@ -20,7 +20,7 @@ from psycopg.rows import DictRow
 
 from api.caller import Needs, caller_of
 from api.database import Connection, Database
-from api.form import send
+from api.form import counted, send
 from api.rosters import selects
 from api.rosters.asof import SQL, version_at
 from api.rosters.binding import resolved
@@ -32,7 +32,7 @@ from api.rosters.selection import selected
 from api.rosters.sight import Sight, sight_of
 from api.rosters.totals import total_of
 from schemas.errors import Missing
-from schemas.rest.records import Records, Related
+from schemas.rest.records import Records, Related, Row
 from schemas.roster import AnyEntity
 from schemas.roster.people import Demographics, Role, UserProfile
 
@@ -116,12 +116,17 @@ class Roster:
         return True
 
     async def _bodies(
-        self, rows: list[DictRow], related: Related, wanted: frozenset[str] | None
+        self, rows: list[DictRow], related: Related, question: Question
     ) -> list[dict[str, Any]]:
         """The objects of the rows; a large page lets other requests have their turn."""
+        veil, wanted = question.rows.sight.veil, question.wanted
+        if veil is not None:
+            related = veil.related(related)
         bodies: list[dict[str, Any]] = []
         for start in range(0, len(rows), TURN):
-            part = rows[start : start + TURN]
+            part: Sequence[Row] = rows[start : start + TURN]
+            if veil is not None:
+                part = veil.rows(self._operation.entity, part)
             bodies += [selected(self._records.write(row, related), wanted) for row in part]
             await asyncio.sleep(0)
         return bodies
@@ -183,7 +188,8 @@ class Collection(Roster):
                     break
             await self._reader.sort_keys.add(tenant_id, missing, until)
         announce(req, resp, question.page, total, self._reader.base)
-        bodies = await self._bodies(rows, related, question.wanted)
+        counted(resp, len(rows))
+        bodies = await self._bodies(rows, related, question)
         send(resp, {self._operation.key: bodies})
 
     async def _look_for_parents(self, snapshot: Snapshot, question: Question) -> None:
@@ -233,7 +239,8 @@ class Single(Roster):
             if not rows:
                 raise Missing
             related = await self._related(snapshot, question, rows)
-        (body,) = await self._bodies(rows, related, question.wanted)
+        counted(resp, 1)
+        (body,) = await self._bodies(rows, related, question)
         send(resp, {self._operation.key: body})
 
 

@@ -13,6 +13,7 @@ from falcon.asgi import Request
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from api import select
+from api.rosters.veil import Veil
 from schemas.columns import AnyColumn, Column, Ref, Refs
 from schemas.ddl import sql_type
 from schemas.rest.properties import CARRIED
@@ -32,18 +33,27 @@ class Sight:
 
     `tag` differs wherever anything else does. `hidden` has paths of JSON, such as `email`,
     `roles.org` or `metadata`, and hides what is below them too. A reference that is not required
-    and leads to an invisible record is hidden; conditions see to the required ones.
+    and leads to an invisible record is hidden; conditions see to the required ones. What is
+    `silent` is sent and never compared. `veil` has the pseudonyms, if there are any.
     `parameters` are those of the conditions; their names begin with `sight_`.
     """
 
     tag: str = ""
     visible: Mapping[AnyEntity, Condition] = field(default_factory=dict)
     hidden: Mapping[AnyEntity, frozenset[str]] = field(default_factory=dict)
+    silent: Mapping[AnyEntity, frozenset[str]] = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
+    veil: Veil | None = None
 
     def hides(self, entity: AnyEntity, path: str) -> bool:
         """Whether a path of a class is hidden, by itself or with what it is in."""
         return any(within(path, name) for name in self.names(entity))
+
+    def compares(self, entity: AnyEntity, path: str) -> bool:
+        """Whether records can be filtered and sorted by a path."""
+        if self.hides(entity, path) or path in self.silent.get(entity, ()):
+            return False
+        return self.veil is None or not self.veil.conceals(entity, path)
 
     def names(self, entity: AnyEntity) -> frozenset[str]:
         """The hidden paths of a class; of a part they are said by the record that carries it."""

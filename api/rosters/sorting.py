@@ -59,7 +59,7 @@ def sorting_of(req: Request, entity: AnyEntity, sight: Sight) -> Sorting:
 
 def sortable(entity: AnyEntity, path: str, sight: Sight) -> bool:
     """Whether a record has one value there, and it may be seen."""
-    if "\0" in path or sight.hides(entity, path):
+    if "\0" in path or not sight.compares(entity, path):
         return False
     match property_of(entity, path):
         case Own(column=(Texts() | Choices() | Pairs() | Refs())) | Linked(column=Refs()):

@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 
 from api.rosters import selects
 from api.rosters.questions import Question
+from schemas.visibility import NOT_WHOLE, WHOLE
 
 
 async def total_of(
@@ -26,7 +27,13 @@ async def total_of(
         return kept
     if question.whole:
         return kept - await counted(connection, selects.younger(entity), key)
-    return await counted(connection, selects.total(entity, rows, question.conditions), key)
+    query = selects.total(entity, rows, question.conditions)
+    if question.conditions or entity not in rows.sight.visible:
+        return await counted(connection, query, key)
+    await connection.execute(WHOLE)
+    total = await counted(connection, query, key)
+    await connection.execute(NOT_WHOLE)
+    return total
 
 
 async def counted(

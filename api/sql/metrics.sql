@@ -16,3 +16,16 @@ from (values ('import')) as kinds (kind)
 left join runs on runs.kind = kinds.kind
     and runs.state = 'queued'
 group by kinds.kind
+
+-- deliveries --
+select states.state, count(d.state) as number
+from (values ('waiting'), ('sending')) as states (state)
+left join webhook_deliveries as d on d.state = states.state
+    and d.state in ('waiting', 'sending')
+group by states.state
+
+-- undelivered --
+select coalesce(max(extract(epoch from clock_timestamp() - next_at)), 0) as number
+from webhook_deliveries
+where state in ('waiting', 'sending')
+    and next_at <= clock_timestamp()

@@ -53,6 +53,10 @@ UNGUARDED: Json = {"guard": {"on": False}}
 LEASE = 1.0  # seconds
 PATIENCE = 60.0  # seconds; a run that has not ended by then never will
 SEED = int(os.environ.get("ACCEPTANCE_SEED") or random.SystemRandom().randrange(10**6))
+KILLS = int(os.environ.get("ROSTERHUB_KILLS") or 0)
+"""How many kills each storm is to hit with; 0: as few as every kind of moment needs."""
+FULL = bool(os.environ.get("ROSTERHUB_FULL"))
+"""Whether outages last as long as is promised; otherwise just longer than everybody's patience."""
 SETTLED = (*ENDED, *WAITING)
 BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 

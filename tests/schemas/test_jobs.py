@@ -14,7 +14,16 @@ from schemas.events import (
     StageStarted,
     stream,
 )
-from schemas.jobs import JOBS, PROCESSES, QUEUES, ImportRoster, Job, PreviewMapping, PurgeDistrict
+from schemas.jobs import (
+    JOBS,
+    PROCESSES,
+    QUEUES,
+    ImportRoster,
+    Job,
+    PreviewMapping,
+    PurgeDistrict,
+    SendWebhooks,
+)
 from schemas.runs import STAGES
 from workers.port import message
 
@@ -23,6 +32,7 @@ SENT = (
     ImportRoster(tenant_id=7, run_id=RUN),
     PurgeDistrict(tenant_id=7),
     PreviewMapping(tenant_id=7, preview_id=RUN),
+    SendWebhooks(tenant_id=7),
 )
 EVENTS: tuple[Event, ...] = (
     RunStarted(run_id=RUN, attempt=2),
