@@ -64,6 +64,8 @@ def sortable(entity: AnyEntity, path: str, sight: Sight) -> bool:
     match property_of(entity, path):
         case Own(column=(Texts() | Choices() | Pairs() | Refs())) | Linked(column=Refs()):
             return False
+        case Linked(says="type"):
+            return False  # all references of a field say the same
         case Own() | Linked() | Modified() | Undeclared():
             return True
         case _:
@@ -114,11 +116,8 @@ def value_of(prop: Property | None, ground: Ground) -> tuple[Composable, bool]:
             if not is_text(column):
                 return own, False
             return expressions.shown(column, own, ground.bind), True
-        case Linked(column=column, says="sourcedId"):
+        case Linked(column=column):
             return Identifier("live", column.name), False
-        case Linked(column=column, says=says):
-            own = Identifier("live", column.name)
-            return expressions.said(column.to, own, says, ground.base, ground.bind), True
         case Undeclared(key=key):
             return expressions.undeclared(key, ground.bind), True
         case _:
