@@ -6,10 +6,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-ProcessKind: TypeAlias = Literal["imports", "service"]
+ProcessKind: TypeAlias = Literal["imports", "deltas", "service"]
 PROCESSES: Mapping[ProcessKind, tuple[str, ...]] = {
     "imports": ("imports",),
-    "service": ("exports", "deltas", "webhooks", "maintenance"),
+    "deltas": ("deltas",),
+    "service": ("exports", "webhooks", "maintenance"),
 }
 """Which queues each kind of worker process serves: imports never wait behind anything else."""
 
@@ -52,5 +53,12 @@ class PreviewMapping(Job):
     preview_id: UUID
 
 
-AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping
-JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict, PreviewMapping)
+class PrepareDeltas(Job):
+    """A district has a version, or a lens, for which the feed is not prepared."""
+
+    kind = "prepare_deltas"
+    queue = "deltas"
+
+
+AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping | PrepareDeltas
+JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict, PreviewMapping, PrepareDeltas)

@@ -87,5 +87,6 @@ class Policy(_Part):
     uploads_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 24.0
     runs_days: Annotated[int, Field(ge=1, le=3660)] = 365
     audit_days: Annotated[int, Field(ge=30, le=3660)] = 730
+    feed_days: Annotated[int, Field(ge=1, le=3660)] = 30
     finding_values: Literal["full", "masked"] = "full"
     """Whether findings show values and rows as they came, or only their shape."""

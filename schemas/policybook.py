@@ -110,6 +110,10 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "Days that the audit keeps who read or changed what.",
         "誰が何を読み、何を変えたかを監査記録に残す日数。",
     ),
+    "feed_days": (
+        "Days that a consumer of the delta feed may stay away before it has to begin again.",
+        "差分フィードの利用側が、最初からやり直さずに離れていられる日数。",
+    ),
     "finding_values": (
         "Whether findings show values and rows as they came, or only their shape.",
         "検出結果に値や行をそのまま表示するか、形だけを表示するか。",

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 import dramatiq
 import psycopg
@@ -19,17 +19,18 @@ from dramatiq.brokers.redis import RedisBroker
 
 from pipeline import claims
 from pipeline.database import connect
-from schemas.jobs import JOBS, PROCESSES, ProcessKind
+from schemas.jobs import JOBS, PROCESSES, PrepareDeltas, ProcessKind
 from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from workers import previews
 from workers.audit import Keeper
+from workers.deltas import deltas
 from workers.heads import Heads
 from workers.imports import Importer, limits
 from workers.maintenance import sweep
 from workers.objects import open_store
 from workers.observers import all_of, to_log, to_metrics, to_stream
-from workers.port import NAMESPACE, impatient
+from workers.port import NAMESPACE, impatient, ring_on
 from workers.scratch import sweep as sweep_scratch
 from workers.signals import asked_to_stop
 
@@ -86,10 +87,17 @@ def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]
     emit = all_of(to_stream(plain(settings.redis_url)), to_metrics, to_log)
     worker = f"{socket.gethostname()}:{os.getpid()}"
     importer = Importer(settings, open_store(settings.object_store), emit, worker, stopping)
+    ring = ring_on(plain(settings.redis_url))
+
+    def attempt(tenant_id: int) -> bool:
+        done = importer.attempt(tenant_id)
+        if done:
+            ring(PrepareDeltas(tenant_id=tenant_id))
+        return done
 
     def work() -> None:
         # Whose turn it is, is asked again after every run: who came meanwhile may be next.
-        while not stopping.is_set() and any(importer.attempt(each) for each in due(importer.url)):
+        while not stopping.is_set() and any(attempt(each) for each in due(importer.url)):
             pass
 
     return work
@@ -136,14 +144,24 @@ def broker_on(redis_url: str, desk: Desk, queues: tuple[str, ...]) -> RedisBroke
     return broker
 
 
+def duty(settings: Settings, kind: ProcessKind, stopping: threading.Event) -> tuple[Desk, float]:
+    """What a kind of process does, and after how many seconds it looks though nobody rings."""
+    match kind:
+        case "imports":
+            return Desk(kind, imports(settings, stopping), stopping), settings.poll
+        case "deltas":
+            return Desk(kind, deltas(settings, stopping), stopping), settings.poll
+        case "service":
+            keeper = keeper_of(settings)
+            return Desk(kind, service(settings, keeper), stopping, keeper.leave), SWEEP
+        case _:
+            assert_never(kind)
+
+
 def run(settings: Settings, kind: ProcessKind) -> None:
-    """Work until told to stop. `imports` does imports, `service` everything else."""
+    """Work until told to stop."""
     stopping = asked_to_stop()
-    if kind == "imports":
-        desk, every = Desk(kind, imports(settings, stopping), stopping), settings.poll
-    else:
-        keeper = keeper_of(settings)
-        desk, every = Desk(kind, service(settings, keeper), stopping, keeper.leave), SWEEP
+    desk, every = duty(settings, kind, stopping)
     queues = PROCESSES[kind]
     broker = broker_on(plain(settings.redis_url), desk, queues)
     bells = dramatiq.Worker(broker, queues=set(queues), worker_threads=1, worker_timeout=HEARING)

@@ -1,0 +1,235 @@
+"""A consumer that applies the feed holds what a full read shows, at every version and lens."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import pytest
+
+from pipeline.database import connect
+from pipeline.deltas import prepare
+from schemas.moments import SERVED
+from schemas.scopes import CLIENT_SCOPES
+from schemas.settings import Settings, plain
+from schemas.sums import Sum, weight
+from tests.api.conftest import Books, Client, District, LearningSystem
+from tests.pipeline.conftest import TOWN, Package
+from workers.imports import Importer
+from workers.objects import open_store
+
+ROOT = "/ims/oneroster/rostering/v1p2"
+FEED = "/api/v1/deltas"
+FILES = [entity.file for entity in SERVED]
+WEST = {"sourcedId": "west", "name": "西小学校", "type": "school", "parentSourcedId": "board"}
+
+Copy = dict[tuple[str, str], dict[str, Any]]
+
+
+@dataclass
+class Pusher:
+    """Imports, undoes and prepares, as the workers would."""
+
+    hub: Client
+    district: District
+    settings: Settings
+    books: Books
+    worker: Importer
+
+    def push(self, package: Package) -> None:
+        sent = {"Content-Type": "application/zip"}
+        answer = self.hub.post(
+            "/api/v1/imports", self.district.key, body=package.zip(), headers=sent
+        )
+        self._done(answer.headers["Location"])
+
+    def undo(self, version: int) -> None:
+        answer = self.hub.post(
+            f"/api/v1/versions/{version}/undo",
+            self.district.key,
+            headers={"Idempotency-Key": uuid4().hex},
+        )
+        assert answer.status_code == 202, answer.text
+        self._done(answer.headers["Location"])
+
+    def _done(self, location: str) -> None:
+        assert self.worker.attempt(self.district.tenant_id)
+        run = self.hub.get(location, self.district.key).json
+        assert run["state"] in ("applied", "rejected"), run
+
+    def prepare(self) -> None:
+        with connect(plain(self.settings.database_url)) as db:
+            assert prepare(db, self.books.vault, self.district.tenant_id)
+
+    @property
+    def version(self) -> int:
+        ((version,),) = self.books.rows(self.district.tenant_id, "select version from districts")
+        return int(version)
+
+
+@pytest.fixture
+def town(hub: Client, north: District, settings: Settings, books: Books) -> Pusher:
+    store = open_store(settings.object_store)
+    worker = Importer(settings, store, lambda _: None, "test", threading.Event())
+    with books.connected("rosterhub_app", north.tenant_id) as db:
+        db.execute("""update districts set policy = '{"guard": {"on": false}}'""")
+    return Pusher(hub, north, settings, books, worker)
+
+
+@dataclass
+class Consumer:
+    """Keeps a copy by the feed alone; what it has not written down is lost when it restarts."""
+
+    hub: Client
+    key: str
+    chance: random.Random
+    copy: Copy = field(default_factory=dict)
+    cursor: str = "beginning"
+    seen: list[int] = field(default_factory=list)
+
+    def poll(self, limit: int = 1000, **query: object) -> list[dict[str, Any]]:
+        given = urlencode({"cursor": self.cursor, "limit": limit, **query})
+        answer = self.hub.get(f"{FEED}?{given}", self.key)
+        assert answer.status_code == 200, answer.text
+        for event in answer.json["items"]:
+            self.apply(event)
+        self.cursor = answer.json["next"].partition("cursor=")[2]
+        return list(answer.json["items"])
+
+    def apply(self, event: dict[str, Any]) -> None:
+        name = (event["entity"], event["sourcedId"])
+        match event["action"]:
+            case "deleted":
+                assert event["object"]["status"] == "tobedeleted"
+                self.copy.pop(name, None)
+            case "published":
+                self.seen.append(event["version"])
+                sums = event["object"]["checksums"]
+                assert sums == self.sums([*sums]), event["version"]
+            case _:
+                assert event["object"]["status"] == "active"
+                self.copy[name] = event["object"]
+
+    def sums(self, files: list[str]) -> dict[str, dict[str, Any]]:
+        found = {file: Sum() for file in files}
+        for (file, sourced_id), body in self.copy.items():
+            found[file].add(weight(file, sourced_id, body["dateLastModified"]))
+        return {f: {"records": s.records, "digest": s.digest} for f, s in found.items()}
+
+    def follow(self) -> None:
+        """Poll to the end in pages of any size, and forget some of them before they are kept."""
+        while True:
+            kept = (dict(self.copy), self.cursor, [*self.seen])
+            events = self.poll(self.chance.choice([1, 2, 3, 7, 50]))
+            if not events:
+                return
+            if self.chance.random() < 0.2:
+                self.copy, self.cursor, self.seen = kept
+
+    def full(self) -> Copy:
+        """What a full read shows, deleted records left out."""
+        found: Copy = {}
+        for file in FILES:
+            answer = self.hub.get(f"{ROOT}/{file}?limit=1000", self.key)
+            if answer.status_code == 200:
+                for body in answer.json[file]:
+                    if body["status"] == "active":
+                        found[file, body["sourcedId"]] = body
+        return found
+
+    def agrees(self) -> None:
+        """Children are computed at read and change nobody's version."""
+        assert plainly(self.copy) == plainly(self.full())
+
+
+def plainly(copy: Copy) -> Copy:
+    return {name: {n: v for n, v in body.items() if n != "children"} for name, body in copy.items()}
+
+
+def changed(chance: random.Random, package: Package) -> Package:
+    """Another package: something comes, changes or goes, what others refer to included."""
+    school = chance.choice(["north", "south"])
+    match chance.randrange(9):
+        case 0:
+            return package.change("users", "taro", {"givenName": chance.choice("一二三四五")})
+        case 1:
+            return package.change("users", "hana", {"primaryOrgSourcedId": school})
+        case 2:
+            return package.change("classes", "c3", {"schoolSourcedId": school})
+        case 3:
+            return package.change("roles", "r-teacher", {"orgSourcedId": school})
+        case 4:
+            parent = chance.choice(["board", "north"])
+            return package.change("orgs", "south", {"parentSourcedId": parent})
+        case 5:
+            return package.change(
+                "courses", "ja", {"orgSourcedId": chance.choice(["board", school])}
+            )
+        case 6:
+            left = {row["sourcedId"] for row in package.rows["enrollments"]}
+            gone = chance.choice(["e1", "e2", "e3", "e4"])
+            if gone in left:
+                return package.drop("enrollments", gone)
+            return package.put("enrollments", TOWN.row("enrollments", gone))
+        case 7:
+            known = {row["sourcedId"] for row in package.rows["orgs"]}
+            return package.drop("orgs", "west") if "west" in known else package.put("orgs", WEST)
+        case _:
+            return (
+                package.change(
+                    "enrollments",
+                    "e2"
+                    if any(row["sourcedId"] == "e2" for row in package.rows["enrollments"])
+                    else package.rows["enrollments"][0]["sourcedId"],
+                    {"schoolSourcedId": school},
+                )
+                if (package.rows["enrollments"])
+                else package.put("enrollments", TOWN.row("enrollments", "e1"))
+            )
+
+
+LENSES: tuple[dict[str, Any], ...] = (
+    {},
+    {"schools": ["south"]},
+    {"schools": ["north"], "fields": ["demographics", "agents"]},
+    {"roles": ["student"], "schools": ["north"]},
+    {"grades": ["P1"], "fields": ["demographics"]},
+    {"schools": ["south"], "pseudonyms": ["sourcedIds", "names"], "fields": ["demographics"]},
+)
+
+
+@pytest.fixture(params=[1, 2])
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    return random.Random(request.param)
+
+
+def test_copies_by_the_feed_equal_full_reads_at_every_version_under_every_lens(
+    town: Pusher, hub: Client, books: Books, chance: random.Random
+) -> None:
+    from psycopg.types.json import Jsonb  # noqa: PLC0415
+
+    clients = [books.client(town.district.tenant_id, lens=Jsonb(lens)) for lens in LENSES]
+    keys = [town.district.key, *(client.token(hub, *CLIENT_SCOPES) for client in clients)]
+    consumers = [Consumer(hub, key, random.Random(chance.random())) for key in keys]
+    package = TOWN
+    town.push(package)
+    town.prepare()
+    for _ in range(14):
+        for _ in range(chance.choice([1, 1, 2])):
+            if chance.random() < 0.2 and town.version > 1:
+                town.undo(town.version)
+            else:
+                package = changed(chance, package)
+                town.push(package)
+        town.prepare()
+        for consumer in consumers:
+            if chance.random() < 0.7:
+                consumer.follow()
+                consumer.agrees()
+    for consumer in consumers:
+        consumer.follow()
+        consumer.agrees()
+        assert consumer.seen == [*range(consumer.seen[0], town.version + 1)]
