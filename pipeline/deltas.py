@@ -47,7 +47,7 @@ class View:
 
     def shown(self, entity: AnyEntity, sourced_id: str) -> str:
         """The identifier that the clients know."""
-        return sourced_id if self.names is None else self.names.shown(entity.file, sourced_id)
+        return sourced_id if self.names is None else self.names.of(entity, sourced_id)
 
     def lists(self, school: str) -> bool:
         """Whether the clients may know of sums of a school."""

@@ -120,7 +120,7 @@ class Pages:
     async def _gone(self, entity: AnyEntity, version: int, found: Found) -> Json:
         """Of a record that can no longer be seen no more is said than which it was."""
         veil = self.view.sight.veil
-        known = found.sourced_id if veil is None else veil.shown(entity.file, found.sourced_id)
+        known = found.sourced_id if veil is None else veil.shown(entity, found.sourced_id)
         return {"sourcedId": known, "dateLastModified": await self._instant(version)}
 
     async def _marker(self, version: int) -> Json:
