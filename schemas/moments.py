@@ -53,10 +53,14 @@ def made(entity: AnyEntity, moment: str) -> tuple[LiteralString, LiteralString]:
 
 
 def replaced(entity: AnyEntity, moment: str) -> LiteralString:
-    """The rows that a version put others in the place of, as they were before it."""
+    """The rows that a version put others in the place of, as they were before it.
+
+    To be looked up one by one: written so that only the primary key serves, for of a version that
+    is new the planner knows no numbers, and it would read all of it for each record.
+    """
     return literal(
         f"select {COLUMNS[entity]} from {entity.table}_history"  # noqa: S608  # declared names
-        f" where tenant_id = %(tenant_id)s and until_version = %({moment})s"
+        f" where tenant_id = %(tenant_id)s and until_version + 0 = %({moment})s"
     )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlencode
 
 from falcon.asgi import Request, Response
@@ -35,12 +35,15 @@ from schemas.roster.people import Demographics
 
 ROOT = "/api/v1/deltas"
 AS_OF = "X-RosterHub-Data-As-Of"
-NOW, BEGINNING = "now", "beginning"
+NOW: Literal["now"] = "now"
+BEGINNING: Literal["beginning"] = "beginning"
 WAIT_MAX = 30  # seconds
 PREPARING = 5.0  # seconds that a request waits for a lens that was never prepared
 FILES = tuple(entity.file for entity in SERVED)
 
 Json = dict[str, Any]
+Asked: TypeAlias = Literal["now", "beginning"] | Stand
+"""Where a client wants to go on."""
 
 
 class StartAgain(Gone):
@@ -120,7 +123,7 @@ class Deltas:
         """A page of events; with `wait`, as soon as there is one."""
         caller, view, limit = caller_of(req), self._feed.view(req), limit_of(req)
         until = time.monotonic() + wait_of(req)
-        given = req.get_param("cursor") or BEGINNING
+        given = self._asked(caller, req.get_param("cursor") or BEGINNING)
         for patience in (PREPARING, 0.0):
             events, stand, state = await self._page(caller, view, given, limit)
             if stand is not None:
@@ -133,22 +136,29 @@ class Deltas:
         if not events and given != NOW and left > 0:
             whose = (caller.tenant, view.tag)
             await self._feed.waiting.version(whose, stand.place.version, left)
-            given = self._feed.cursors.sealed(caller, stand)
-            events, again, state = await self._page(caller, view, given, limit)
+            events, again, state = await self._page(caller, view, stand, limit)
             stand = again or stand
         self._answer(req, resp, events, self._feed.cursors.sealed(caller, stand), state)
 
+    def _asked(self, caller: Caller, cursor: str) -> Asked:
+        """Where the client wants to go on."""
+        match cursor:
+            case "now" | "beginning":
+                return cursor
+            case _:
+                return self._feed.cursors.opened(caller, cursor)
+
     async def _page(
-        self, caller: Caller, view: View, cursor: str, limit: int
+        self, caller: Caller, view: View, asked: Asked, limit: int
     ) -> tuple[list[Json], Stand | None, State]:
         """The events, and where the next page begins; None: nothing is prepared yet."""
         async with self._feed.database.tenant(caller.tenant, snapshot=True) as connection:
             state = await self._feed.state(connection, caller.tenant, view.tag)
             if state.version is None:
                 return [], None, state
-            place, view = await self._place(connection, caller, view, cursor, state)
+            place, view = await self._place(connection, caller, view, asked, state)
             pages = Pages(connection, caller.tenant, self._objects, view, state.version)
-            if cursor == NOW:
+            if asked == NOW:
                 events: list[Json] = []
             elif place.mode == "lens" and place.version < place.partly:
                 return [], None, state  # this lens is not prepared as far as was read already
@@ -157,16 +167,15 @@ class Deltas:
         return events, Stand(place, state.epoch, caller.lens_revision), state
 
     async def _place(
-        self, connection: Connection, caller: Caller, view: View, cursor: str, state: State
+        self, connection: Connection, caller: Caller, view: View, asked: Asked, state: State
     ) -> tuple[Place, View]:
-        """Where the cursor stands, under the lens of now."""
+        """Where the consumer stands, under the lens of now."""
         prepared = state.version or 0
-        if cursor == NOW:
+        if asked == "now":
             return begin(prepared + 1), view
-        if cursor == BEGINNING:
+        if asked == "beginning":
             return (Place("all", prepared) if prepared else begin(1)), view
-        stand = self._feed.cursors.opened(caller, cursor)
-        place = stand.place
+        stand, place = asked, asked.place
         if stand.epoch != state.epoch or place.version > state.newest + 1:
             raise self._again("restored")
         first = place.version if place.mode == "log" else place.version + 1

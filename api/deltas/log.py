@@ -87,56 +87,52 @@ class Part:
 
     def _coming(self) -> Iterator[str]:
         """What is there after the version."""
-        after, was = self._after, self._was("before")
+        there = f"live.status = 'active' and {self._after.sees(self.entity)}"
         match self.place.mode:
             case "all":
                 for rows in images(self.entity, "after"):
-                    yield self._rows(rows, "'created'", after.sees(self.entity))
+                    yield self._rows(rows, "'created'", there)
             case "log":
-                had = self._exists(replaced(self.entity, "after"), "before")
+                was = self._was(replaced(self.entity, "after"))
                 for rows in made(self.entity, "after"):
-                    yield self._rows(rows, action(had), after.sees(self.entity))
+                    yield self._rows(rows, action(was), there)
                 yield from self._flips("<> 'deleted'")
             case "lens":
-                other = differs(self._before("before"), after, self.entity)
+                was = self._was(at(self.entity, "before"))
+                other = differs(self._before("before"), self._after, self.entity)
+                changed = f"(live.version > %(before)s or {other} or not {was})"
                 for rows in images(self.entity, "after"):
-                    yield self._rows(
-                        rows,
-                        action(was),
-                        f"{after.sees(self.entity)}"
-                        f" and (live.version > %(before)s or {other} or not {was})",
-                    )
+                    yield self._rows(rows, action(was), f"{there} and {changed}")
 
     def _going(self) -> Iterator[str]:
         """What was there before the version and is not any more."""
         match self.place.mode:
+            case "all":
+                yield self._rows(at(self.entity, "after"), "'deleted'", "false")
             case "log":
-                before = self._before("before").sees(self.entity)
-                there = self._exists_after(" union all ".join(made(self.entity, "after")))
-                yield self._rows(
-                    replaced(self.entity, "after"), "'deleted'", f"{before} and not {there}"
-                )
+                there = f"(live.status = 'active' and {self._after.sees(self.entity)})"
+                was = self._was(replaced(self.entity, "after"))
+                for rows in made(self.entity, "after"):
+                    yield self._rows(rows, "'deleted'", f"{there} is not true and {was}")
                 yield from self._flips("= 'deleted'")
             case "lens":
-                there = self._exists_after(at(self.entity, "after"))
                 yield "select * from ({}) as went".format(  # noqa: S608
                     " union ".join(
                         self._rows(
                             at(self.entity, moment),
                             "'deleted'",
-                            f"{self._before(moment).sees(self.entity)} and not {there}",
+                            f"live.status = 'active' and"
+                            f" {self._before(moment).sees(self.entity)} and not {self._is}",
                         )
                         for moment in ("before", "partly")
                     )
                 )
-            case "all":
-                yield self._rows(at(self.entity, "after"), "'deleted'", "false")
 
     def _rows(self, rows: str, action: str, condition: str) -> str:
         parent = "live.parent_sourced_id" if self.is_tree else "null::text"
         return (
             f"select live.sourced_id, {action} as action, {parent} as parent"  # noqa: S608
-            f" from ({rows}) as live where live.status = 'active' and {condition}{self._behind}"
+            f" from ({rows}) as live where {condition}{self._behind}"
         )
 
     @property
@@ -151,29 +147,32 @@ class Part:
         if not limited(self.lens):
             return
         rows = (
-            "select f.sourced_id, f.action, r.status"  # noqa: S608
-            f"{', r.parent_sourced_id' if self.is_tree else ''} from feed_flips as f"
-            f" join {at(self.entity, 'after')} as r on r.sourced_id = f.sourced_id"
-            " where f.tenant_id = %(tenant_id)s and f.lens = %(lens)s and f.version = %(after)s"
-            f" and f.entity = '{self.entity.file}' and f.action {which}"
+            "select sourced_id, action from feed_flips"  # noqa: S608
+            " where tenant_id = %(tenant_id)s and lens = %(lens)s and version = %(after)s"
+            f" and entity = '{self.entity.file}' and action {which}"
         )
+        if self.is_tree:
+            rows = (
+                "select f.*, r.parent_sourced_id"  # noqa: S608
+                f" from ({rows}) as f join {at(self.entity, 'after')} as r using (sourced_id)"
+            )
         yield self._rows(rows, "live.action", "true")
 
-    def _was(self, moment: str) -> str:
-        return self._exists(at(self.entity, moment), moment)
-
-    def _exists(self, rows: str, moment: str) -> str:
-        seen = self._before(moment).sees(self.entity, "was")
+    def _was(self, rows: str) -> str:
+        """Whether the record was there before."""
+        seen = self._before("before").sees(self.entity, "was")
         return (
             f"exists (select from ({rows}) as was where was.sourced_id = live.sourced_id"
             f" and was.status = 'active' and {seen})"
         )
 
-    def _exists_after(self, rows: str) -> str:
+    @property
+    def _is(self) -> str:
+        """Whether the record is there now."""
         seen = self._after.sees(self.entity, "now")
         return (
-            f"exists (select from ({rows}) as now where now.sourced_id = live.sourced_id"
-            f" and now.status = 'active' and {seen})"
+            f"exists (select from {at(self.entity, 'after')} as now"
+            f" where now.sourced_id = live.sourced_id and now.status = 'active' and {seen})"
         )
 
 

@@ -54,7 +54,7 @@ create table rosterhub.feed_flips (
     version bigint not null,
     entity text not null,
     sourced_id text collate "C" not null,
-    action text not null check (action in ('created', 'updated', 'deleted')),
+    action text not null, -- created, updated or deleted
     primary key (tenant_id, lens, version, entity, sourced_id)
 );
 call rosterhub.protect('rosterhub.feed_flips');

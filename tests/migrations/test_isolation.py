@@ -18,6 +18,7 @@ NORTH, SOUTH = 1, 2
 NOT_FOR_THE_APP = {"client_secrets", "cors_origins", "keys"}
 CONTROL_READS = {
     *("audit_chains", "clients", "districts", "mapping_previews", "runs"),
+    *("feed_progress", "feed_sums"),
     *NOT_FOR_THE_APP,
 }
 

@@ -14,7 +14,16 @@ from schemas.events import (
     StageStarted,
     stream,
 )
-from schemas.jobs import JOBS, PROCESSES, QUEUES, ImportRoster, Job, PreviewMapping, PurgeDistrict
+from schemas.jobs import (
+    JOBS,
+    PROCESSES,
+    QUEUES,
+    ImportRoster,
+    Job,
+    PrepareDeltas,
+    PreviewMapping,
+    PurgeDistrict,
+)
 from schemas.runs import STAGES
 from workers.port import message
 
@@ -22,6 +31,7 @@ RUN = UUID("00000000-0000-4000-8000-000000000001")
 SENT = (
     ImportRoster(tenant_id=7, run_id=RUN),
     PurgeDistrict(tenant_id=7),
+    PrepareDeltas(tenant_id=7),
     PreviewMapping(tenant_id=7, preview_id=RUN),
 )
 EVENTS: tuple[Event, ...] = (
