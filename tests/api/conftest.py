@@ -75,6 +75,16 @@ class Client:
         )
         return answer
 
+    def ask_together(self, paths: list[str], key: str) -> list[Result]:
+        """GET all of them at the same time."""
+
+        async def all_of_them() -> list[Result]:
+            sent = {"Authorization": f"Bearer {key}"}
+            asked = [self._conductor.simulate_request("GET", path, headers=sent) for path in paths]
+            return await asyncio.gather(*asked)
+
+        return self._runner.run(all_of_them())
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Something on the loop of the app."""
         return self._runner.run(work)
