@@ -67,7 +67,7 @@ from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
 from api.rosters.collation import SortKeys
 from api.rosters.lenses import Sights
-from api.rosters.operations import OPERATIONS
+from api.rosters.operations import OPERATIONS, OPERATIONS_1P1
 from api.rosters.reading import Collection, Reader, Single
 from api.segments import Segments
 from api.streams import Streams
@@ -312,7 +312,7 @@ def ringing(
 
 
 def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
-    """The rosters, as the standard names them."""
+    """The rosters, as the standard names them, and as its edition 1.1 does."""
     reader = Reader(
         database,
         SortKeys(database),
@@ -324,7 +324,7 @@ def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
     )
     return {
         operation.route: (Single if operation.single else Collection)(operation, reader)
-        for operation in OPERATIONS
+        for operation in (*OPERATIONS, *OPERATIONS_1P1)
     }
 
 
