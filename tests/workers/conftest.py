@@ -124,7 +124,7 @@ class Hub:
         assert claim is not None
         return claim
 
-    def wait(self, done: Callable[[], object], patience: float = 10.0) -> float:
+    def wait(self, done: Callable[[], object], patience: float = 30.0) -> float:
         """Wait until that is so; answer how many seconds it took."""
         began = time.monotonic()
         while not done():
