@@ -376,9 +376,14 @@ def module_hub(
 
 
 @pytest.fixture(scope="module")
-def town(module_url: str, module_hub: Client, module_database: Database) -> Town:
+def town(module_url: str, module_hub: Client, module_database: Database) -> Iterator[Town]:
     """Two versions of one district, and another district with the same identifiers beside it."""
-    books = Books(module_url, Vault(SECRET))
+    with Books(module_url, Vault(SECRET)) as books:
+        yield founded(books, module_hub, module_database)
+
+
+def founded(books: Books, hub: Client, database: Database) -> Town:
+    """The town, written."""
     first = made(1)
     late = {"e-59", "u-27", "k-4"}
     before = {
@@ -389,4 +394,4 @@ def town(module_url: str, module_hub: Client, module_database: Database) -> Town
     other, north = books.district("other"), books.district("north")
     write(books, other.tenant_id, [made(7)])
     write(books, north.tenant_id, versions)
-    return Town(versions, north, other, module_hub, books, module_database)
+    return Town(versions, north, other, hub, books, database)
