@@ -79,29 +79,33 @@ INDEXED = frozenset(
         *(Class.course_sourced_id, Class.school_sourced_id),
         *(UserProfile.user_sourced_id, Role.user_sourced_id),
         *(Enrollment.class_sourced_id, Enrollment.user_sourced_id),
+        *(User.email, User.username, User.identifier),
     }
 )
-"""Identifiers that an index of their table begins with, behind the tenant."""
+"""What an index of its table begins with, behind the tenant, in the order of bytes."""
 
-# The spellings of an identifier that begin something in the index, found letter by letter: an index
-# by bytes finds it in any case.
-SPELLED = SQL("""{own} = any(array(
+# The spellings of a value that are in the index, found letter by letter: so an index by bytes finds
+# it in any case. One on lower(…) would be of no use: row-level security lets nothing but plain
+# comparisons near rows that it has not looked at.
+SPELLED = SQL("""{own} collate "C" = any(array(
     with recursive walk (prefix, step) as (
         select ''::text collate "C", 0
         union all
         select (walk.prefix || variant) collate "C", walk.step + 1
         from walk
         cross join lateral jsonb_array_elements_text({steps}::jsonb -> walk.step) as variant
-        where exists (
-            select from {table} as known
+        cross join lateral (
+            select known.{column} as value
+            from {table} as known
             where known.tenant_id = %(tenant_id)s
-                and known.{column} >= walk.prefix || variant
-                and known.{column} < walk.prefix || variant || {last}
-        )
+                and known.{column} collate "C" >= walk.prefix || variant
+            order by known.{column} collate "C"
+            limit 1
+        ) as next
+        where starts_with(next.value, walk.prefix || variant)
     )
     select prefix from walk where step = {length}
 ))""")
-LAST = chr(0x10FFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,8 @@ class Comparison:
                 return self._identifier(own, column)
             case Choice():
                 return self._word(column, own, shown)
+            case Text() if self._is_spelled(column):
+                return self._spelled(own, column)
             case Key() | Ref() | Text() | Year():
                 return self._text(shown)
             case Flag():
@@ -283,23 +289,27 @@ class Comparison:
 
     def _identifier(self, own: Composable, column: Key | Ref | None = None) -> Composable:
         """An identifier: equal in any case, ordered by bytes as pages are."""
+        if column is not None and self._is_spelled(column):
+            return self._spelled(own, column)
         if self.clause.predicate in ("=", "~"):
-            table = self.alias == "live" and not self.ground.rows.past and column in INDEXED
-            if self.clause.predicate == "=" and table and column is not None:
-                return self._spelled(own, column)
             return self._text(own)
         return SQL('{} collate "C" {} {}').format(
             own, self._order, self.ground.bind(self.clause.value)
         )
 
-    def _spelled(self, own: Composable, column: Key | Ref) -> Composed:
+    def _is_spelled(self, column: AnyColumn) -> bool:
+        """Whether an index finds what is equal."""
+        table = self.alias == "live" and not self.ground.rows.past
+        return table and self.clause.predicate == "=" and column in INDEXED
+
+    def _spelled(self, own: Composable, column: AnyColumn) -> Composed:
+        """Equal in any case, by the index."""
         steps = spellings(self.clause.value)
         return SPELLED.format(
             own=own,
             steps=self.ground.bind(json.dumps(steps)),
             table=Identifier(self.entity.table),
             column=Identifier(column.name),
-            last=self.ground.bind(LAST),
             length=len(steps),
         )
 

@@ -28,7 +28,9 @@ from schemas.rest.faces import PROFILE_URI, UUID_FORM, UUID_URI, target
 from schemas.rest.properties import Half, Says, is_profile
 from schemas.rest.records import METADATA
 
-PROFILE = SQL("case when {own} ~ {uuid} then {urn} || {own} else {other} || quoted({own}) end")
+# Most identifiers stand in an address as they are, which is cheap to see.
+QUOTED = SQL("case when {own} ~ '^[A-Za-z0-9_.~-]*$' then {own} else quoted({own}) end")
+PROFILE = SQL("case when {own} ~ {uuid} then {urn} || {own} else {other} || {quoted} end")
 WORD = SQL(
     "case when {own} = any({words}) or starts_with({own}, {prefix}) then {own}"
     " else {prefix} || {own} end"
@@ -51,6 +53,7 @@ def shown(column: AnyColumn, own: Composable, bind: Bind, edition: Edition = ONE
                 uuid=bind(f"^{UUID_FORM}$"),
                 urn=bind(UUID_URI),
                 other=bind(PROFILE_URI),
+                quoted=QUOTED.format(own=own),
             )
         case Choice(extensible=True) | Choices(extensible=True):
             return WORD.format(own=own, words=bind([*column.words]), prefix=bind(EXTENSION))
@@ -96,7 +99,7 @@ def said(
         case "sourcedId":
             return own
         case "href":
-            return SQL("{} || quoted({})").format(bind(address), own)
+            return SQL("{} || {}").format(bind(address), QUOTED.format(own=own))
         case "type":
             return SQL("case when {} is not null then {} end").format(own, bind(noun))
         case _:

@@ -81,6 +81,8 @@ def sortable(entity: AnyEntity, path: str, sight: Sight, edition: Edition = ONE_
     match property_of(entity, path, edition):
         case Own(column=(Texts() | Choices() | Pairs() | Refs())) | Linked(column=Refs()):
             return False
+        case Linked(says="type"):
+            return False  # all references of a field say the same
         case Own() | Linked() | Modified() | Undeclared() | FirstRole():
             return True
         case _:
@@ -131,14 +133,8 @@ def value_of(prop: Property | None, ground: Ground) -> tuple[Composable, bool]:
             if not is_text(column):
                 return own, False
             return expressions.shown(column, own, ground.bind, ground.rows.edition), True
-        case Linked(column=column, says="sourcedId"):
+        case Linked(column=column):
             return Identifier("live", column.name), False
-        case Linked(column=column, says=says):
-            own = Identifier("live", column.name)
-            told = expressions.said(
-                column.to, own, says, ground.base, ground.bind, edition=ground.rows.edition
-            )
-            return told, True
         case FirstRole():
             return first_role(ground.rows), True
         case Undeclared(key=key):

@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any, TypeAlias
 from urllib.parse import quote
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -22,12 +21,12 @@ from api.redis import client
 from api.rosters.collation import SortKeys
 from api.rosters.operations import OPERATIONS, ROOT
 from api.rosters.reading import Collection, Reader, Single
-from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from schemas.roster import BY_TABLE
 from schemas.secrets import Vault
 from schemas.settings import Settings
 from tests.api.conftest import Books, Client, District
+from tests.databases import Shelf
 
 Row: TypeAlias = dict[str, Any]
 Json: TypeAlias = dict[str, Any]
@@ -339,15 +338,10 @@ def insert(
 
 
 @pytest.fixture(scope="module")
-def module_url(postgres: Postgres, template: str) -> Iterator[str]:
+def module_url(shelf: Shelf) -> Iterator[str]:
     """A migrated database for a whole module."""
-    name = f"test_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres.url, autocommit=True) as admin:
-        admin.execute(
-            SQL("create database {} template {}").format(Identifier(name), Identifier(template))
-        )
-        yield f"{postgres.url.rsplit('/', 1)[0]}/{name}"
-        admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+    with shelf.lent() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -377,13 +371,7 @@ def module_hub(
 
 @pytest.fixture(scope="module")
 def town(module_url: str, module_hub: Client, module_database: Database) -> Iterator[Town]:
-    """Two versions of one district, and another district with the same identifiers beside it."""
-    with Books(module_url, Vault(SECRET)) as books:
-        yield founded(books, module_hub, module_database)
-
-
-def founded(books: Books, hub: Client, database: Database) -> Town:
-    """The town, written."""
+    """Three versions of one district, and another district with the same identifiers beside it."""
     first = made(1)
     late = {"e-59", "u-27", "k-4"}
     before = {
@@ -391,7 +379,8 @@ def founded(books: Books, hub: Client, database: Database) -> Town:
         for table, rows in first.items()
     }
     versions = [before, changed(first, 2), changed(changed(first, 2), 3)]
-    other, north = books.district("other"), books.district("north")
-    write(books, other.tenant_id, [made(7)])
-    write(books, north.tenant_id, versions)
-    return Town(versions, north, other, hub, books, database)
+    with Books(module_url, Vault(SECRET)) as books:
+        other, north = books.district("other"), books.district("north")
+        write(books, other.tenant_id, [made(7)])
+        write(books, north.tenant_id, versions)
+        yield Town(versions, north, other, module_hub, books, module_database)

@@ -152,12 +152,12 @@ SHAPES = {
 }
 
 
-def get(town: Town, path: str, key: str = "", **query: Any) -> Result:  # noqa: ANN401 -- as told
+def get(town: Town, path: str, key: str = "", **query: Any) -> Result:  # noqa: ANN401 -- any parameter
     given = "&".join(f"{name}={quote(str(value))}" for name, value in query.items())
     return town.hub.get(f"{ROOT_1P1}/{path}?{given}", key or town.district.key)
 
 
-def records(town: Town, path: str, **query: Any) -> list[Json]:
+def records(town: Town, path: str, **query: Any) -> list[Json]:  # noqa: ANN401 -- any parameter
     answer = get(town, path, limit=1000, **query)
     assert answer.status_code == 200, answer.text
     ((_, found),) = answer.json.items()
@@ -165,7 +165,7 @@ def records(town: Town, path: str, **query: Any) -> list[Json]:
     return list(found)
 
 
-def ids(town: Town, path: str, **query: Any) -> list[str]:
+def ids(town: Town, path: str, **query: Any) -> list[str]:  # noqa: ANN401 -- any parameter
     return [record["sourcedId"] for record in records(town, path, **query)]
 
 

@@ -27,7 +27,7 @@ def key(path: str) -> Callable[[str], Any]:
     name = path.rpartition(".")[2]
     if name in DAYS | FLAGS | {"dateLastModified"}:
         return str
-    if name in IDENTIFIERS:
+    if name in IDENTIFIERS or name == "href":
         return str.encode
     return int if name in NUMBERS else collator().sort_key
 
@@ -48,7 +48,9 @@ def sortable(operation: Operation) -> list[str]:
         for path, prop in PROPERTIES[operation.entity].items()
         if isinstance(prop, Own | Modified | Linked)
         and path not in PLAIN_LISTS
-        and not (isinstance(prop, Linked) and isinstance(prop.column, Refs))
+        and not (
+            isinstance(prop, Linked) and (prop.says == "type" or isinstance(prop.column, Refs))
+        )
     ]
 
 
