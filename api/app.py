@@ -12,11 +12,14 @@ from api.aliases import Aliases
 from api.answers import Answers
 from api.bell import Bell
 from api.caller import Door, Guarded
+from api.csv_exports import CsvDelta, CsvExport
 from api.database import Database
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
 from api.diffs import Ndjson as DiffNdjson
 from api.districts import District, Districts
+from api.downloads import Download
+from api.exports import CancelExport, DownloadAddress, Export, ExportEvents, Exports
 from api.findings import Findings, Groups, Summary
 from api.findings_downloads import Csv, Ndjson, Rows
 from api.health import Health, Live, Ready
@@ -42,6 +45,7 @@ from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, 
 from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
 from api.rosters import ROOT, Collection, Reader, Single
+from api.schedules import Schedule, Schedules
 from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller
@@ -108,6 +112,7 @@ def create_gateway(
         | managing(settings, database, bell, teller(redis))
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
+        | exporting(settings, database, bell, streams, Files(vault, objects, teller(redis)))
         | reading(settings, database)
     )
     for path, resource in routes.items():
@@ -196,6 +201,35 @@ def mapping(settings: Settings, database: Database, bell: Bell) -> Routes:
         f"{root}/{{entity}}/versions/{{version}}/restore": Restore(database),
         f"{root}/{{entity}}/preview": Previews(database, *waiting),
         "/ims/oneroster/v1p2/mappings/{entity_type}": StandardMapping(one),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What exports need beside the others: keys for addresses, bytes, and who is told."""
+
+    vault: Vault
+    objects: Objects
+    tell: Tell
+
+
+def exporting(
+    settings: Settings, database: Database, bell: Bell, streams: Streams, files: Files
+) -> Routes:
+    """Packages out: asked for, on schedule, or one file at once."""
+    root, single = "/api/v1/exports", "/ims/oneroster/v1p2/csv/export/{entity}"
+    one = f"{root}/{{export_id}}"
+    return {
+        root: Exports(database, bell, settings.json_max),
+        one: Export(database),
+        f"{one}/cancel": CancelExport(database, files.tell),
+        f"{one}/download": DownloadAddress(database, files.vault, public_url(settings)),
+        f"{one}/events": ExportEvents(database, streams),
+        "/api/v1/downloads/{ticket}": Download(database, files.vault, files.objects),
+        "/api/v1/schedules": Schedules(database, settings.json_max),
+        "/api/v1/schedules/{schedule_id}": Schedule(database, settings.json_max),
+        single: CsvExport(database),
+        f"{single}/delta": CsvDelta(database),
     }
 
 

@@ -6,12 +6,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-ProcessKind: TypeAlias = Literal["imports", "service"]
+ProcessKind: TypeAlias = Literal["imports", "exports", "service"]
 PROCESSES: Mapping[ProcessKind, tuple[str, ...]] = {
     "imports": ("imports",),
-    "service": ("exports", "deltas", "webhooks", "maintenance"),
+    "exports": ("exports",),
+    "service": ("deltas", "webhooks", "maintenance"),
 }
-"""Which queues each kind of worker process serves: imports never wait behind anything else."""
+"""Which queues each kind of worker process serves: imports never wait behind anything else, and
+nothing else behind an export."""
 
 QUEUES = tuple(queue for queues in PROCESSES.values() for queue in queues)
 
@@ -52,5 +54,14 @@ class PreviewMapping(Job):
     preview_id: UUID
 
 
-AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping
-JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict, PreviewMapping)
+class WriteExport(Job):
+    """A district has an export to make."""
+
+    kind = "write_export"
+    queue = "exports"
+
+    export_id: UUID
+
+
+AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping | WriteExport
+JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict, PreviewMapping, WriteExport)

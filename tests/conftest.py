@@ -124,6 +124,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         redis_url=SecretStr(redis_url),
         object_store=str(tmp_path / "objects"),
         secret_key=SecretStr("a secret of the tests that is long enough to be one"),
+        export_processes=0,  # but where exports are looked at
         lease=2.0,
         poll=0.2,
         metrics_port=0,

@@ -13,7 +13,7 @@ from obstore.store import ObjectStore
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
-from pipeline import beside, proposals
+from pipeline import beside, export_files, proposals
 from pipeline.database import Connection, connect, tenant
 from schemas.policy import Policy
 from schemas.statements import load
@@ -53,6 +53,7 @@ def forget(db: Connection, store: ObjectStore, tenant_id: int, policy: Policy) -
     """Let a district's uploads and runs go when its policy says so."""
     forget_uploads(db, store, tenant_id, policy.uploads_hours)
     forget_lines(db, store, tenant_id)
+    forget_exports(db, store, tenant_id, policy)
     if runs := forget_runs(db, tenant_id, policy.runs_days):
         log.info("runs_forgotten", tenant_id=tenant_id, runs=runs)
 
@@ -115,6 +116,15 @@ def forget_lines(db: Connection, store: ObjectStore, tenant_id: int) -> None:
             remove(store, key)
 
 
+def forget_exports(db: Connection, store: ObjectStore, tenant_id: int, policy: Policy) -> None:
+    """Let files of exports go that have been there long enough, and then the exports."""
+    export_files.expire(db, tenant_id, policy.exports_hours)
+    if not export_files.quiet(db, tenant_id):
+        export_files.sweep(db, store, tenant_id)
+    facts = {"tenant_id": tenant_id, "days": policy.runs_days, "batch": FEW}
+    in_batches(db, tenant_id, "forget_exports", facts)
+
+
 def keys(store: ObjectStore, prefix: str) -> list[str]:
     """The keys of the objects below a prefix."""
     return [each["path"] for page in obstore.list(store, prefix=prefix) for each in page]
@@ -136,11 +146,13 @@ def purge(db: Connection, control: Connection, store: ObjectStore, tenant_id: in
     forget_uploads(db, store, tenant_id, hours=None)
     for key in keys(store, f"lines/{tenant_id}"):
         remove(store, key)
+    export_files.wipe(db, store, tenant_id)
     rows = sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=True))
     # Waits for an import that is about to commit; without its run no other can.
     with tenant(db, tenant_id):
         rows += db.execute(NAMED["remove_runs"], {"tenant_id": tenant_id}).rowcount
     rows += sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=False))
+    export_files.sweep(db, store, tenant_id)  # what was still being written
     control.execute(NAMED["remove_district"], {"tenant_id": tenant_id})
     log.info("district_purged", tenant_id=tenant_id, rows=rows)
 

@@ -10,7 +10,16 @@ import time
 import structlog
 from redis.exceptions import RedisError
 
-from schemas.events import EVENT, STREAM_LENGTH, STREAM_SECONDS, Emit, Event, RunEnded, stream
+from schemas.events import (
+    EVENT,
+    STREAM_LENGTH,
+    STREAM_SECONDS,
+    Emit,
+    Event,
+    ExportEnded,
+    RunEnded,
+    stream,
+)
 from workers import metrics
 from workers.port import impatient
 
@@ -36,7 +45,7 @@ def to_stream(redis_url: str) -> Emit:
 
     def emit(event: Event) -> None:
         nonlocal silent_until
-        if time.monotonic() < silent_until and not isinstance(event, RunEnded):
+        if time.monotonic() < silent_until and not isinstance(event, RunEnded | ExportEnded):
             return
         name = stream(event.run_id)
         try:
@@ -59,13 +68,25 @@ def to_metrics(event: Event) -> None:
         for file, counts in event.counts.items():
             for outcome in metrics.OUTCOMES:
                 metrics.ROWS.labels(file=file, outcome=outcome).inc(counts.get(outcome, 0))
+    elif isinstance(event, ExportEnded):
+        metrics.RUNS.labels(kind="export", state=event.state).inc()
+        for file, rows in event.counts.items():
+            metrics.EXPORTED.labels(file=file).inc(rows)
 
 
 def to_log(event: Event) -> None:
     """One line per step; rows are progress, not news."""
     match event.kind:
-        case "file_advanced":
+        case "file_advanced" | "export_advanced":
             return
+        case "export_ended":
+            log.info(
+                event.kind,
+                run_id=str(event.run_id),
+                state=event.state,
+                version=event.version,
+                bytes=event.bytes,
+            )
         case "run_ended":
             log.info(
                 event.kind,

@@ -2,7 +2,8 @@
 
 Dramatiq delivers the bells; a lost, doubled or late one changes nothing, for the process also asks
 PostgreSQL what is due, and a claim decides who works. One import at a time means that a file that
-brings its process down takes nothing else with it; the supervisor replaces the process.
+brings its process down takes nothing else with it; the supervisor replaces the process. Exports
+have processes of their own, for they take long and nobody else should wait for them.
 """
 
 import os
@@ -10,23 +11,25 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString, assert_never
 
 import dramatiq
 import psycopg
 import structlog
 from dramatiq.brokers.redis import RedisBroker
 
-from pipeline import claims
+from pipeline import claims, exporting
 from pipeline.database import connect
 from schemas.jobs import JOBS, PROCESSES, ProcessKind
 from schemas.settings import Settings, plain
 from workers import previews
+from workers.exports import Exporter
 from workers.imports import Importer, limits
 from workers.maintenance import sweep
 from workers.objects import open_store
 from workers.observers import all_of, to_log, to_metrics, to_stream
 from workers.port import NAMESPACE, impatient
+from workers.schedules import ask_due
 from workers.scratch import sweep as sweep_scratch
 from workers.signals import asked_to_stop
 
@@ -84,10 +87,28 @@ def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]
     return work
 
 
-def due(url: str) -> list[int]:
+def exports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
+    """Let schedules ask whose time has come, and work off the districts that have an export due."""
+    sweep_scratch(settings.work_folder)
+    emit = all_of(to_stream(plain(settings.redis_url)), to_metrics, to_log)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    exporter = Exporter(settings, open_store(settings.object_store), emit, worker, stopping)
+    waiting = exporting.NAMED["due"]
+
+    def work() -> None:
+        ask_due(exporter.url)
+        while not stopping.is_set() and any(
+            exporter.attempt(each) for each in due(exporter.url, waiting)
+        ):
+            pass
+
+    return work
+
+
+def due(url: str, waiting: LiteralString = claims.SQL["due"]) -> list[int]:
     """The districts with a run to do, the one served longest ago first."""
     with connect(url, role="rosterhub_control", name="rosterhub poll") as db:
-        return [tenant_id for (tenant_id,) in db.execute(claims.SQL["due"])]
+        return [tenant_id for (tenant_id,) in db.execute(waiting)]
 
 
 def service(settings: Settings) -> Callable[[], None]:
@@ -118,14 +139,25 @@ def broker_on(redis_url: str, desk: Desk, queues: tuple[str, ...]) -> RedisBroke
     return broker
 
 
+def duty(
+    settings: Settings, kind: ProcessKind, stopping: threading.Event
+) -> tuple[Callable[[], None], float]:
+    """What a kind of process does, and after how many seconds it looks though nobody rings."""
+    match kind:
+        case "imports":
+            return imports(settings, stopping), settings.poll
+        case "exports":
+            return exports(settings, stopping), settings.poll
+        case "service":
+            return service(settings), SWEEP
+        case _:
+            assert_never(kind)
+
+
 def run(settings: Settings, kind: ProcessKind) -> None:
-    """Work until told to stop. `imports` does imports, `service` everything else."""
+    """Work until told to stop."""
     stopping = asked_to_stop()
-    work, every = (
-        (imports(settings, stopping), settings.poll)
-        if kind == "imports"
-        else (service(settings), SWEEP)
-    )
+    work, every = duty(settings, kind, stopping)
     queues = PROCESSES[kind]
     desk = Desk(kind, work, stopping)
     broker = broker_on(plain(settings.redis_url), desk, queues)

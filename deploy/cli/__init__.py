@@ -18,6 +18,7 @@ from deploy.cli.aliases import aliases
 from deploy.cli.check import check
 from deploy.cli.dev import dev
 from deploy.cli.districts import districts
+from deploy.cli.exports import exports
 from deploy.cli.findings import findings
 from deploy.cli.keys import keys
 from deploy.cli.mappings import mappings
@@ -27,6 +28,7 @@ from deploy.cli.push import push
 from deploy.cli.review import approve, diff, reject, rekey_map
 from deploy.cli.runs import runs
 from deploy.cli.sample import sample
+from deploy.cli.schedules import schedules
 from deploy.cli.screen import Screen
 from deploy.cli.serve import serve, work
 from deploy.cli.versions import versions
@@ -109,6 +111,6 @@ for part in (findings, diff, rekey_map, approve, reject):
     runs.add_command(part)
 for command in (
     *(dev, push, check, runs, versions, aliases, mappings, policy),
-    *(sample, keys, districts, serve, work, migrate),
+    *(exports, schedules, sample, keys, districts, serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))

@@ -5,7 +5,7 @@
 import os
 import sys
 from importlib import resources
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import click
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from schemas.settings import Settings
 
 NEEDED = ("database_url", "redis_url", "secret_key")
+Kind: TypeAlias = Literal["imports", "exports", "service"]
 
 
 @click.command
@@ -27,12 +28,10 @@ def serve() -> None:
 
 
 @click.command
-@click.option("--process", "kind", type=click.Choice(["imports", "service"]), hidden=True)
+@click.option("--process", "kind", type=click.Choice(get_args(Kind)), hidden=True)
 @click.option("--parent", type=int, hidden=True)
 @click.pass_context
-def work(
-    context: click.Context, kind: Literal["imports", "service"] | None, parent: int | None
-) -> None:
+def work(context: click.Context, kind: Kind | None, parent: int | None) -> None:
     """Run the workers, as the ROSTERHUB_* variables say."""
     from deploy import logs
 

@@ -15,7 +15,7 @@ Admin: TypeAlias = psycopg.Connection[Any]
 As: TypeAlias = Callable[[Role], AbstractContextManager[Admin]]
 Insert: TypeAlias = Callable[..., None]
 NORTH, SOUTH = 1, 2
-CONTROL_READS = {"districts", "keys", "mapping_previews", "runs"}
+CONTROL_READS = {"districts", "exports", "keys", "mapping_previews", "runs", "schedules"}
 
 
 @pytest.fixture

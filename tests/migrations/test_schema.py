@@ -70,6 +70,7 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "admin_keys",
         "aliases",
         "districts",
+        "exports",
         "finding_counts",
         "finding_files",
         "finding_groups",
@@ -82,6 +83,7 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "record_counts",
         "run_previews",
         "runs",
+        "schedules",
         "uploads",
         "versions",
     }

@@ -18,6 +18,15 @@ WITHOUT_TENANT = {"admin_keys"}  # administrators belong to no district
 CONTROL_READS = {
     "admin_keys": None,
     "districts": None,
+    "exports": {
+        "tenant_id",
+        "id",
+        "state",
+        "created_at",
+        "started_at",
+        "next_run_at",
+        "lease_until",
+    },
     "keys": None,
     "mapping_previews": {"tenant_id", "state", "created_at"},
     "runs": {
@@ -33,6 +42,7 @@ CONTROL_READS = {
         "lease_until",
         "attempts",
     },
+    "schedules": {"tenant_id", "id", "next_at"},
 }
 PROTECTION = """
     select c.relname, c.relrowsecurity and c.relforcerowsecurity,
@@ -71,7 +81,7 @@ def unprotected(admin: Admin, table: str) -> list[str]:
 
 
 def test_every_table_of_a_tenant_is_protected(admin: Admin, tenant_tables: list[str]) -> None:
-    assert len(tenant_tables) == 2 * len(ROSTERING) + 16
+    assert len(tenant_tables) == 2 * len(ROSTERING) + 18
     assert {table: unprotected(admin, table) for table in tenant_tables} == {
         table: [] for table in tenant_tables
     }
