@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -32,6 +33,7 @@ Identifiers: TypeAlias = Literal["hub", "source"]
 
 FILES = tuple(entity.file for entity in ROSTERING)
 SCHOOLS_MAX = 1000
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 
 
 def in_load_order(files: tuple[str, ...]) -> tuple[str, ...]:
@@ -46,11 +48,24 @@ def each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def written_out(value: object) -> object:
+    """An instant is a text with its day; a number is a version, or nothing."""
+    if isinstance(value, str) and not DAY.match(value):
+        raise ValueError("must be the number of a version, or an instant")
+    if isinstance(value, int | float):
+        raise ValueError("must be the number of a version, from 0")  # noqa: TRY004  # as pydantic asks
+    return value
+
+
 Files: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(in_load_order)]
 School: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z./@_\-]{1,255}$")]
 Schools: TypeAlias = Annotated[
     tuple[School, ...], Field(max_length=SCHOOLS_MAX), AfterValidator(each_once)
 ]
+
+
+Version: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 63)]
+Moment: TypeAlias = Annotated[AwareDatetime, BeforeValidator(written_out)]
 
 
 class Wanted(BaseModel):
@@ -67,7 +82,7 @@ class Wanted(BaseModel):
 
     entities: Files | None = None
     mode: ExportMode = "bulk"
-    since: Annotated[int, Field(ge=0)] | AwareDatetime | None = None
+    since: Version | Moment | None = None
     profile: ExportProfile | None = None
     schools: Schools = ()
     encoding: Encoding = "utf-8"
