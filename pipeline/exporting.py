@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, LiteralString, Protocol, cast
+from typing import Any, LiteralString, Protocol
 from uuid import UUID
 
 from psycopg import IsolationLevel
@@ -21,6 +21,7 @@ from psycopg.errors import LockNotAvailable, UniqueViolation
 from psycopg.sql import SQL, Composed, Literal
 from psycopg.types.json import Jsonb
 
+from pipeline import copying
 from pipeline.claims import Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.signs import BOM, Signs
@@ -46,6 +47,11 @@ from schemas.writing import (
 NAMED = load("pipeline", "exports.sql")
 ROWS = 8192  # of a piece
 TOLD = 8  # pieces from one event to the next
+# In the order of an index, rows are fetched from all over the table: for 200,000 of them the server
+# took 0.33 s CPU. Read as they lie and sorted they took 0.18 s, where a plain COPY took 0.16 s.
+SORTING: LiteralString = """
+    select set_config('enable_indexscan', 'off', true), set_config('work_mem', '64MB', true)
+"""
 CODED = ("school", "district")  # types of orgs whose code may name a package
 
 
@@ -139,6 +145,7 @@ class Export:
         self.emit(RunStarted(run_id=self.claim.id, attempt=self.claim.attempt))
         with snapshot(self.db, self.claim.tenant_id):
             settled = settle(self.db, self.claim, self.view)
+            self.db.execute(SORTING)
             digest = hashlib.sha256()
             sink = open_sink(settled.name)
 
@@ -188,7 +195,9 @@ class Export:
         if encoding == "utf-8-bom":
             yield BOM
         yield encode(written.header.encode())
-        for number, (data, rows) in enumerate(lines(self.db, written), start=1):
+        statement = composed(written.copy, written.facts)
+        arriving = copying.lines(self.db, statement, ROWS)
+        for number, (data, rows) in enumerate(arriving, start=1):
             yield encode(data)
             done += rows
             self.watch.advance(file, done, total)
@@ -277,27 +286,6 @@ def name_of(db: Connection, claim: ExportClaim, known: Known) -> str:
 def composed(text: LiteralString, facts: Mapping[str, object]) -> Composed:
     """A text of `schemas.writing` with its facts."""
     return SQL(text).format(**{name: Literal(value) for name, value in facts.items()})
-
-
-def lines(db: Connection, written: Sheet) -> Iterator[tuple[bytes, int]]:
-    """The lines of a file in pieces, and how many there are in each."""
-    rows: list[bytes] = []
-    with db.cursor().copy(composed(written.copy, written.facts)) as copy:
-        for row in copy:
-            rows.append(cast("bytes", row))
-            if len(rows) == ROWS:
-                yield ended(rows), ROWS
-                rows = []
-    if rows:
-        yield ended(rows), len(rows)
-
-
-def ended(rows: list[bytes]) -> bytes:
-    """The rows with the line ends of RFC 4180; a line break inside a value stays as it is."""
-    text = b"".join(rows)
-    if text.count(b"\n") == len(rows):
-        return text.replace(b"\n", b"\r\n")
-    return b"".join(bytes(row)[:-1] + b"\r\n" for row in rows)
 
 
 # --- The end --------------------------------------------------------------------------------

@@ -4,12 +4,12 @@ Each entry is deflated with ISA-L before its header is written, so that the head
 and a reader needs no data descriptor; what waits lies in memory as long as it is small, else on
 disk. No entry has a time of its own: a package made again is the same package.
 
-ISA-L may deflate otherwise when the same bytes come in other pieces. So they are cut here.
+ISA-L may deflate otherwise when the same bytes come in other pieces: cut them alike each time.
 """
 
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -122,21 +122,9 @@ def deflated(pieces: Iterable[bytes], into: IO[bytes]) -> tuple[int, int]:
     """Write the pieces deflated; answer their checksum and how many bytes they were."""
     packer = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, RAW)
     crc = size = 0
-    for piece in cut(pieces):
+    for piece in pieces:
         crc = isal_zlib.crc32(piece, crc)
         size += len(piece)
         into.write(packer.compress(piece))
     into.write(packer.flush())
     return crc, size
-
-
-def cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of one size."""
-    waiting = bytearray()
-    for piece in pieces:
-        waiting += piece
-        while len(waiting) >= PIECE:
-            yield bytes(waiting[:PIECE])
-            del waiting[:PIECE]
-    if waiting:
-        yield bytes(waiting)

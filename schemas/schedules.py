@@ -4,6 +4,7 @@ Five fields as cron has them. In a time zone with summer time an hour that does 
 up for when it would have begun, and one that comes twice counts twice.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, TypeAlias
 from zoneinfo import ZoneInfo, available_timezones
@@ -12,6 +13,32 @@ from croniter import croniter  # type: ignore[import-untyped]  # ships no types
 from pydantic import AfterValidator, Field, StringConstraints
 
 FIELDS = 5
+WORD = re.compile("[A-Za-z]+")
+WORDS = frozenset(
+    [
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "may",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "oct",
+        "nov",
+        "dec",
+        "sun",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "sat",
+        "l",
+    ]
+)
+"""Names of months and days, and the last of something; croniter's chance is no schedule."""
 EVERY = "of minute, hour, day of the month, month and day of the week"
 
 
@@ -25,7 +52,8 @@ def known_zone(name: str) -> str:
 def understood(cron: str) -> str:
     """A cron expression that comes true some day."""
     fields = cron.split()
-    if len(fields) != FIELDS or not croniter.is_valid(" ".join(fields)):
+    known = {word.lower() for word in WORD.findall(cron)} <= WORDS
+    if len(fields) != FIELDS or not known or not croniter.is_valid(" ".join(fields)):
         raise ValueError(f"must be a cron expression {EVERY}, such as 30 2 * * *")
     try:
         upcoming(" ".join(fields), "UTC", datetime(2000, 1, 1, tzinfo=ZoneInfo("UTC")))

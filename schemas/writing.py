@@ -162,8 +162,7 @@ def present(plan: Plan, entities: Iterable[AnyEntity]) -> LiteralString:
     """Whether the file of each entity has rows: one boolean each."""
     asked = (
         " or ".join(
-            f"exists (select from {part.rows} as live"
-            f" where live.tenant_id = {{tenant}} and {part.condition})"
+            f"exists (select from {part.rows} as live where {part.condition})"
             for part in parts(plan, entity)
         )
         for entity in entities
@@ -175,8 +174,7 @@ def unknown_of(plan: Plan, entity: AnyEntity) -> LiteralString:
     """The names of the metadata that no profile declares, of all rows that there are."""
     return (
         f"select distinct key from {relation(plan, entity, 'now')} as live,"  # noqa: S608  # same
-        " jsonb_object_keys(live.metadata) as key"
-        " where live.tenant_id = {tenant} and live.metadata is not null"
+        " jsonb_object_keys(live.metadata) as key where live.metadata is not null"
     )
 
 
@@ -198,36 +196,53 @@ class Part:
 
 def parts(plan: Plan, entity: AnyEntity) -> Iterator[Part]:
     """The rows of a file."""
-    now, is_active = relation(plan, entity, "now"), "live.status = 'active'"
+    is_active = "live.status = 'active'"
     if plan.since is None:
-        yield Part(now, f"{is_active} and {seen(plan, entity, 'live', 'now')}")
+        which = f"{is_active} and {seen(plan, entity, 'now')}"
+        yield from true_at(plan, entity, "now", which)
     elif not plan.limits(entity):
-        yield Part(now, "live.version > {since}", "live.status", "live.version")
+        which, said = "live.version > {since}", ("live.status", "live.version")
+        yield from true_at(plan, entity, "now", which, said)
     else:
-        sight = f"live.sourced_id not in {those_seen(entity, 'then')}"
-        changed = f"{seen(plan, entity, 'live', 'now')} and (live.version > {{since}} or {sight})"
-        yield Part(now, f"{is_active} and {changed}", "'active'", "live.version")
-        sight = f"live.sourced_id not in {those_seen(entity, 'now')}"
-        gone = f"{seen(plan, entity, 'live', 'then')} and {sight}"
-        then = relation(plan, entity, "then")
-        yield Part(then, f"{is_active} and {gone}", "'tobedeleted'", "{version}")
+        came = f"live.version > {{since}} or live.sourced_id not in {those_seen(entity, 'then')}"
+        which = f"{is_active} and {seen(plan, entity, 'now')} and ({came})"
+        yield from true_at(plan, entity, "now", which, ("'active'", "live.version"))
+        gone = f"live.sourced_id not in {those_seen(entity, 'now')}"
+        which = f"{is_active} and {seen(plan, entity, 'then')} and {gone}"
+        yield from true_at(plan, entity, "then", which, ("'tobedeleted'", "{version}"))
+
+
+def true_at(
+    plan: Plan, entity: AnyEntity, when: When, which: str, said: tuple[str, str] = ("", "")
+) -> Iterator[Part]:
+    """The rows as they stand, or as they were: each table by itself, for each has its own order."""
+    for table, then in tables(plan, entity, when):
+        yield Part(table, f"live.tenant_id = {{tenant}} and {then}{which}", *said)
+
+
+def tables(plan: Plan, entity: AnyEntity, when: When) -> Iterator[tuple[str, str]]:
+    """Where the rows are, and the beginning of the condition that they were true then."""
+    if when == "now" and not plan.past:
+        yield f'"{entity.table}"', ""
+        return
+    at = "{version}" if when == "now" else "{since}"
+    true_then = f"live.version <= {at} and "
+    yield f'"{entity.table}"', true_then
+    yield f'"{entity.table}_history"', f"{true_then}live.until_version > {at} and "
 
 
 def relation(plan: Plan, entity: AnyEntity, when: When) -> str:
-    """The rows of an entity as they stand, or as they were at a version."""
-    if when == "now" and not plan.past:
-        return f'"{entity.table}"'
-    at = "{version}" if when == "now" else "{since}"
+    """All rows of an entity as one relation."""
     own = (column.name for column in entity.stored())
     names = ", ".join(f'"{name}"' for name in ("tenant_id", *own, "metadata", "version"))
-    true_then = f"where tenant_id = {{tenant}} and version <= {at}"
-    return (
-        f'(select {names} from "{entity.table}" {true_then} union all'  # noqa: S608  # declared
-        f' select {names} from "{entity.table}_history" {true_then} and until_version > {at})'
+    some = " union all ".join(
+        f"select {names} from {table} as live where {then}live.tenant_id = {{tenant}}"  # noqa: S608  # declared
+        for table, then in tables(plan, entity, when)
     )
+    return f"({some})"
 
 
-def seen(plan: Plan, entity: AnyEntity, row: str, when: When) -> str:
+def seen(plan: Plan, entity: AnyEntity, when: When, row: str = "live") -> str:
     """Whether an active row is seen."""
     if not plan.limits(entity):
         return "true"
@@ -252,10 +267,8 @@ def asked_at(plan: Plan, template: str, when: When, row: str = "") -> str:
 
 def active(plan: Plan, entity: AnyEntity, when: When) -> str:
     """The active rows of an entity."""
-    return (
-        f"(select * from {relation(plan, entity, when)} as every"  # noqa: S608  # declared names
-        " where every.tenant_id = {tenant} and every.status = 'active')"
-    )
+    every = relation(plan, entity, when)
+    return f"(select * from {every} as every where every.status = 'active')"  # noqa: S608  # same
 
 
 # --- What they say --------------------------------------------------------------------------
@@ -396,17 +409,22 @@ def names_of(file: str) -> str:
 # --- The whole of it ------------------------------------------------------------------------
 
 
+PAGE = " and live.sourced_id > {after} order by live.sourced_id limit {limit}"
+
+
 def lines(plan: Plan, entity: AnyEntity, cells: Sequence[Cell], *, keyed: bool) -> str:
     """The lines of a file in order, or a page of them."""
     some = list(parts(plan, entity))
     if len(some) == 1 and not keyed:
         return f"{select(some[0], cells)} order by live.sourced_id"
-    key = "live.sourced_id as key, "
-    every = " union all ".join(select(part, cells, key) for part in some)
     own = ", ".join(f"c{at}" for at in range(len(cells)))
+    key = "live.sourced_id as key, "
+    behind = (
+        " and live.sourced_id > {after} order by live.sourced_id limit {limit}" if keyed else ""
+    )
+    every = " union all ".join(f"({select(part, cells, key)}{behind})" for part in some)
     if keyed:
-        behind = "where key > {after} order by key limit {limit}"
-        return f"select key, {own} from ({every}) as lines {behind}"  # noqa: S608  # declared names
+        return f"select key, {own} from ({every}) as lines order by key limit {{limit}}"  # noqa: S608  # declared names
     return f"select {own} from ({every}) as lines order by key"  # noqa: S608  # same
 
 
@@ -417,10 +435,8 @@ def select(part: Part, cells: Sequence[Cell], key: str = "") -> str:
     if part.stamp:
         at = f"stamps.tenant_id = {{tenant}} and stamps.version = {part.stamp}"
         joins.append(f"left join versions as stamps on {at}")
-    return (
-        f"select {key}{values} from {' '.join([f'{part.rows} as live', *joins])}"  # noqa: S608  # same
-        f" where live.tenant_id = {{tenant}} and {part.condition}"
-    )
+    rows = " ".join([f"{part.rows} as live", *joins])
+    return f"select {key}{values} from {rows} where {part.condition}"  # noqa: S608  # same
 
 
 def said(part: Part, one: Cell) -> str | None:
@@ -460,6 +476,6 @@ def relations(plan: Plan) -> Iterator[tuple[str, str]]:
             yield f"{name}_{when}", asked_at(plan, template, when)
         for entity in plan.view.visible:
             rows = active(plan, entity, when)
-            condition = seen(plan, entity, "r", when)
+            condition = seen(plan, entity, when, "r")
             query = f"select r.sourced_id from {rows} as r where {condition}"  # noqa: S608  # same
             yield f"seen_{entity.table}_{when}", query

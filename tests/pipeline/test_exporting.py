@@ -6,18 +6,19 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from loadtests.rosters import District as Sample
 from loadtests.rosters import package_name, write_package
-from pipeline import claims, exporting
+from pipeline import claims, copying, exporting
 from pipeline.claims import Watch
-from pipeline.database import connect
+from pipeline.database import connect, tenant
 from pipeline.exporting import Export
 from pipeline.signs import BOM
 from schemas.events import Event, ExportAdvanced, RunStarted
@@ -512,8 +513,25 @@ class TestIdentifiers:
         assert exported(district, mode="delta", since=2).modes["users"] == "absent"
 
 
-def test_a_line_break_inside_a_value_is_no_end_of_a_line() -> None:
-    assert exporting.ended([b'"a"\n', b'"b\nc"\n']) == b'"a"\r\n"b\nc"\r\n'
+def test_lines_end_as_they_must_whatever_stands_in_them_and_an_error_is_no_end(
+    district: "District",
+) -> None:
+    def read(query: LiteralString, size: int) -> list[tuple[bytes, int]]:
+        with connect(district.hub.url) as db, tenant(db, district.tenant_id):
+            return [
+                *copying.lines(db, SQL(f"copy ({query}) to stdout (format csv)").format(), size)
+            ]
+
+    broken = "select E'a\\nb' union all select 'c'"
+    assert read(broken, 5) == [(b'"a\nb"\r\nc\r\n', 2)]
+    for rows, pieces in ((0, []), (2, [2]), (3, [3]), (7, [3, 3, 1])):
+        found = read(f"select n from generate_series(1, {rows}) as n", 3)
+        assert [count for _, count in found] == pieces
+        assert b"".join(data for data, _ in found).split() == [
+            b"%d" % n for n in range(1, rows + 1)
+        ]
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        read("select 1 / (10000 - n) from generate_series(1, 10000) as n", 3)
 
 
 def test_an_export_that_was_lost_meanwhile_writes_nothing(
