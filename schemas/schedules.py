@@ -14,31 +14,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 FIELDS = 5
 WORD = re.compile("[A-Za-z]+")
-WORDS = frozenset(
-    [
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "may",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "oct",
-        "nov",
-        "dec",
-        "sun",
-        "mon",
-        "tue",
-        "wed",
-        "thu",
-        "fri",
-        "sat",
-        "l",
-    ]
-)
-"""Names of months and days, and the last of something; croniter's chance is no schedule."""
+MONTHS = frozenset("jan feb mar apr may jun jul aug sep oct nov dec".split())  # noqa: SIM905  # readable
+DAYS = frozenset("sun mon tue wed thu fri sat l".split())  # noqa: SIM905  # same; l: the last
 EVERY = "of minute, hour, day of the month, month and day of the week"
 
 
@@ -50,9 +27,9 @@ def known_zone(name: str) -> str:
 
 
 def understood(cron: str) -> str:
-    """A cron expression that comes true some day."""
+    """A cron expression that comes true some day; croniter's words for chance are none."""
     fields = cron.split()
-    known = {word.lower() for word in WORD.findall(cron)} <= WORDS
+    known = {word.lower() for word in WORD.findall(cron)} <= MONTHS | DAYS
     if len(fields) != FIELDS or not known or not croniter.is_valid(" ".join(fields)):
         raise ValueError(f"must be a cron expression {EVERY}, such as 30 2 * * *")
     try:

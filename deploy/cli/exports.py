@@ -275,12 +275,13 @@ def arrive(screen: Screen, client: "Client", answer: Json, part: Path) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             client.resume(path, part, answer["sha256"])
-            return
         except Failure as failure:
             if failure.problem is not UNREACHABLE or attempt == ATTEMPTS:
                 raise
             screen.note(RETRYING, reason=failure.problem.code)
             time.sleep(PAUSE * attempt)
+        else:
+            return
 
 
 def digest(file: Path) -> str:
