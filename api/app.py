@@ -7,24 +7,37 @@ import falcon.asgi
 from falcon.asgi import Request, Response
 
 from api import errors
+from api.addresses import Addresses
 from api.admin_keys import AdminKey, AdminKeys
 from api.aliases import Aliases
 from api.answers import Answers
+from api.audit import Audit
+from api.audit_book import Book
+from api.audit_lists import AuditCsv, AuditNdjson, Entries
 from api.bell import Bell
-from api.caller import Door, Guarded
+from api.caller import Guarded
+from api.client_keys import ClientKey, ClientKeys, ClientSecret, ClientSecrets
+from api.clients import Clients, OneClient
+from api.cors import Cors
+from api.credentials import Credentials
 from api.csv_exports import CsvDelta, CsvExport
 from api.database import Database
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
 from api.diffs import Ndjson as DiffNdjson
 from api.districts import District, Districts
+from api.door import Door
 from api.downloads import Download
+from api.erasures import Erasures, OneErasure
+from api.erasures import Release as ReleaseErased
 from api.exports import CancelExport, DownloadAddress, Export, ExportEvents, Exports
 from api.findings import Findings, Groups, Summary
 from api.findings_downloads import Csv, Ndjson, Rows
 from api.health import Health, Live, Ready
 from api.imports import Import, Imports
 from api.keys import Key, Keys
+from api.lenses import ClientLens, LensExplained
+from api.limits import Limits
 from api.managing import Cancel, Retry
 from api.mapping_tables import Table, Tables
 from api.mappings import (
@@ -38,10 +51,13 @@ from api.mappings import (
     Versions,
 )
 from api.metrics import Metrics, Requests
+from api.oauth import Manners, Token
+from api.origins import Origins
 from api.policy import DistrictPolicy
 from api.previews import PATIENCE, Preview, Previews
 from api.progress import Events
 from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, RunPreview
+from api.rates import Rates
 from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
 from api.rosters import ROOT, Collection, Reader, Single
@@ -50,6 +66,7 @@ from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller
 from api.timeline import Timeline
+from api.tokens import Tokens
 from api.uploads import Intake, Objects
 from api.versions import Release, RosterVersion, RosterVersions, Undo
 from schemas.roster import PARTS, ROSTERING
@@ -89,16 +106,27 @@ def create_gateway(
 ) -> Gateway:
     """The gateway with these collaborators."""
     bell, streams, requests = Bell(ring), Streams(redis), Requests()
-    objects = Objects(settings.object_store)
+    objects, book = Objects(settings.object_store), Book(database, requests.registry)
+    rates = Rates(redis, requests.limited)
+    tokens = Tokens(vault, public_url(settings), settings.token_lifetime)
     app: App = falcon.asgi.App(
         middleware=[
             Connections(database),
+            book,
             objects,
             bell,
             streams,
-            Answers(requests.observe),
+            Answers(requests.observe, public_url(settings)),
+            Audit(book),
+            Limits(settings.query_max, settings.headers_max),
             Segments(),
-            Door(database, vault),
+            Cors(database),
+            Door(
+                Credentials(database, vault, tokens),
+                Addresses(settings.proxies),
+                rates,
+                settings.rate_limit,
+            ),
         ]
     )
     app.req_options.keep_blank_qs_values = True  # `fields=` is wrong, not absent
@@ -107,13 +135,16 @@ def create_gateway(
     routes = (
         operating(database, redis, requests)
         | administering(settings, vault, database, bell)
+        | opening(settings, vault, database, tokens, rates)
         | importing(database, Intake(objects, settings.upload_max), bell, streams)
         | mapping(settings, database, bell)
         | managing(settings, database, bell, teller(redis))
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
         | exporting(settings, database, bell, streams, Files(vault, objects, teller(redis)))
+        | erasing(settings, database, bell)
         | reading(settings, database)
+        | auditing(database)
     )
     for path, resource in routes.items():
         app.add_route(path, resource)
@@ -139,6 +170,26 @@ def administering(settings: Settings, vault: Vault, database: Database, bell: Be
         "/api/v1/keys/{key_id}": Key(database),
         "/api/v1/admin-keys": AdminKeys(database),
         "/api/v1/admin-keys/{key_id}": AdminKey(database),
+    }
+
+
+def opening(
+    settings: Settings, vault: Vault, database: Database, tokens: Tokens, rates: Rates
+) -> Routes:
+    """The systems that read a district's roster, and how they get in."""
+    one, json_max = "/api/v1/clients/{client_id}", settings.json_max
+    manners = Manners(settings.rate_limit, settings.token_in_body, settings.token_refusal)
+    return {
+        errors.TOKEN: Token(database, vault, tokens, rates, manners),
+        "/api/v1/clients": Clients(database, vault, public_url(settings) + errors.TOKEN, json_max),
+        one: OneClient(database, json_max),
+        f"{one}/secrets": ClientSecrets(database, vault, json_max),
+        f"{one}/secrets/{{secret_id}}": ClientSecret(database),
+        f"{one}/keys": ClientKeys(database, vault, json_max),
+        f"{one}/keys/{{key_id}}": ClientKey(database),
+        f"{one}/lens": ClientLens(database, json_max),
+        f"{one}/lens/explain": LensExplained(database, vault),
+        "/api/v1/origins": Origins(database, json_max),
     }
 
 
@@ -248,6 +299,15 @@ def remembering(database: Database, bell: Bell) -> Routes:
     }
 
 
+def erasing(settings: Settings, database: Database, bell: Bell) -> Routes:
+    """The one way out for personal data."""
+    return {
+        "/api/v1/erasures": Erasures(database, bell, settings.json_max),
+        "/api/v1/erasures/{erasure_id}": OneErasure(database),
+        "/api/v1/erasures/{erasure_id}/release": ReleaseErased(database),
+    }
+
+
 def reading(settings: Settings, database: Database) -> Routes:
     """The rosters, as the standard names them. Parts are read inside their user."""
     reader = Reader(database, public_url(settings), settings.page_default, settings.page_max)
@@ -255,6 +315,15 @@ def reading(settings: Settings, database: Database) -> Routes:
     collections: Routes = {f"{ROOT}/{e.file}": Collection(e, reader) for e in entities}
     singles: Routes = {f"{ROOT}/{e.file}/{{sourced_id}}": Single(e, reader) for e in entities}
     return collections | singles
+
+
+def auditing(database: Database) -> Routes:
+    """Who read or changed what."""
+    return {
+        "/api/v1/audit": Entries(database),
+        "/api/v1/audit.csv": AuditCsv(database),
+        "/api/v1/audit.ndjson": AuditNdjson(database),
+    }
 
 
 def public_url(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from api.changes import CHANGES, differences, kind_of
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Connection
 from api.findings_downloads import CSV, NDJSON, as_file
-from api.form import dump, send
+from api.form import counted, dump, send
 from api.history import FILES, text
 from api.language import language_of
 from api.versions import Resource, key_of, one, path_of
@@ -118,11 +118,14 @@ class Csv(Download):
         language = language_of(req)
         key = await self._begin(req, version)
         as_file(resp, CSV, f"version-{key['version']}.csv")
-        resp.stream = self._lines(key, language)
+        resp.stream = self._lines(resp, key, language)
 
-    async def _lines(self, key: Mapping[str, Any], language: Language) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, resp: Response, key: Mapping[str, Any], language: Language
+    ) -> AsyncIterator[bytes]:
         yield spreadsheets.BOM + spreadsheets.line(HEADINGS[language])
         async for page in self._pages(key):
+            counted(resp, len(page))
             yield b"".join(line for change in page for line in lines(change, language))
 
 
@@ -133,10 +136,11 @@ class Ndjson(Download):
         """Every change, one JSON object a line."""
         key = await self._begin(req, version)
         as_file(resp, NDJSON, f"version-{key['version']}.ndjson")
-        resp.stream = self._lines(key)
+        resp.stream = self._lines(resp, key)
 
-    async def _lines(self, key: Mapping[str, Any]) -> AsyncIterator[bytes]:
+    async def _lines(self, resp: Response, key: Mapping[str, Any]) -> AsyncIterator[bytes]:
         async for page in self._pages(key):
+            counted(resp, len(page))
             yield b"".join(dump(change) + b"\n" for change in page)
 
 

@@ -1,7 +1,8 @@
 """The one translation from what went wrong to what the client reads.
 
-Under /ims the standard's status object, everywhere else problem details (RFC 9457). A service that
-did not answer is "busy, come back"; a fault of ours is logged and says nothing about itself.
+Under /ims the standard's status object, at /token the words of RFC 6749, everywhere else problem
+details (RFC 9457). A service that did not answer is "busy, come back"; a fault of ours is logged
+and says nothing about itself.
 """
 
 from http import HTTPStatus
@@ -17,9 +18,19 @@ from falcon.asgi import Request, Response
 from obstore.exceptions import BaseError as ObjectStoreError
 from redis.exceptions import RedisError
 
-from schemas.errors import BadRequest, Missing, RosterHubError, TooLarge, Unauthorised, Unavailable
+from schemas.errors import (
+    BadRequest,
+    Missing,
+    OAuthRefused,
+    RateLimited,
+    RosterHubError,
+    TooLarge,
+    Unauthorised,
+    Unavailable,
+)
 
 STANDARD = "/ims/"
+TOKEN = "/token"  # noqa: S105 -- the address at which clients ask for one
 RETRY_AFTER = "5"  # seconds
 
 AnyApp: TypeAlias = "falcon.asgi.App[Request, Response]"
@@ -67,13 +78,19 @@ def install(app: AnyApp) -> None:
 async def answer(req: Request, resp: Response, error: Exception, _params: object) -> None:
     """Turn an error into the response."""
     ours = translated(error)
+    req.context.code = ours.code
     if ours.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         # The type and the place, not the message: a database quotes values in its messages.
         log.error("unexpected", error=type(error).__name__, where=place(error))
     elif isinstance(ours, Unavailable):
         log.warning("service_away", error=type(error).__name__)
     headers(resp, ours, error)
-    (imsx if req.path.startswith(STANDARD) else problem)(resp, ours)
+    if req.path.startswith(STANDARD):
+        imsx(resp, ours)
+    elif req.path == TOKEN:
+        oauth(resp, ours)
+    else:
+        problem(resp, ours)
 
 
 def translated(error: Exception) -> RosterHubError:
@@ -110,6 +127,8 @@ def headers(resp: Response, ours: RosterHubError, error: Exception) -> None:
         resp.set_header("WWW-Authenticate", "Bearer")
     if isinstance(ours, Unavailable):
         resp.set_header("Retry-After", RETRY_AFTER)
+    if isinstance(ours, RateLimited):
+        resp.set_header("Retry-After", str(ours.retry_after))
     if isinstance(error, falcon.HTTPMethodNotAllowed):
         resp.set_headers(error.headers or {})
 
@@ -130,9 +149,29 @@ def problem(resp: Response, ours: RosterHubError) -> None:
     )
 
 
+def oauth(resp: Response, ours: RosterHubError) -> None:
+    """The refusal of a token (RFC 6749, 5.2); what it has no word for borrows those of 4.1.2.1."""
+    match ours:
+        case OAuthRefused():
+            code = ours.code
+        case RosterHubError(status=HTTPStatus.TOO_MANY_REQUESTS):
+            code = "temporarily_unavailable"
+        case RosterHubError(status=HTTPStatus.INTERNAL_SERVER_ERROR):
+            code = "server_error"
+        case _:
+            code = "invalid_request"
+    if ours.status == HTTPStatus.UNAUTHORIZED:
+        resp.set_header("WWW-Authenticate", "Basic")
+    resp.set_headers([("Cache-Control", "no-store"), ("Pragma", "no-cache")])
+    resp.content_type = "application/json;charset=UTF-8"
+    resp.data = orjson.dumps({"error": code, "error_description": ours.message})
+
+
 def imsx(resp: Response, ours: RosterHubError) -> None:
     """The status object of the binding, bare."""
     code = ours.code if ours.code in IMSX_CODES else "invaliddata"
+    if isinstance(ours, RateLimited):
+        code = "server_busy"
     if isinstance(ours, UnknownRoute | WrongMethod):
         # The rostering service has no word for a wrong method: nothing is at that address.
         resp.status, code = HTTPStatus.NOT_FOUND, "unknownobject"

@@ -16,7 +16,7 @@ from falcon.asgi import Request, Response
 
 from api import spreadsheets
 from api.findings import Key, Resource, fetched, key_of
-from api.form import dump
+from api.form import counted, dump
 from api.found import Looked, Told, look, wanted
 from api.language import language_of
 from schemas.errors import BadRequest
@@ -73,11 +73,14 @@ class Csv(Download):
         key = key_of(req, run_id) | wanted(req)
         run = await self._look(key)
         as_file(resp, CSV, f"findings-{run.run_id}.csv")
-        resp.stream = self._lines(run, key, language)
+        resp.stream = self._lines(resp, run, key, language)
 
-    async def _lines(self, run: Looked, key: Key, language: Language) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, resp: Response, run: Looked, key: Key, language: Language
+    ) -> AsyncIterator[bytes]:
         yield spreadsheets.BOM + spreadsheets.line(COLUMNS[language])
         async for page in self._pages(run, key):
+            counted(resp, len(page))
             yield b"".join(spreadsheets.line(cells(told, language)) for told in page)
 
 
@@ -89,10 +92,11 @@ class Ndjson(Download):
         key = key_of(req, run_id) | wanted(req)
         run = await self._look(key)
         as_file(resp, NDJSON, f"findings-{run.run_id}.ndjson")
-        resp.stream = self._lines(run, key)
+        resp.stream = self._lines(resp, run, key)
 
-    async def _lines(self, run: Looked, key: Key) -> AsyncIterator[bytes]:
+    async def _lines(self, resp: Response, run: Looked, key: Key) -> AsyncIterator[bytes]:
         async for page in self._pages(run, key):
+            counted(resp, len(page))
             yield b"".join(dump(told.json()) + b"\n" for told in page)
 
 
@@ -107,13 +111,16 @@ class Rows(Download):
         if not key["file"]:
             raise BadRequest("file names the file whose rows are wanted.", field="file")
         as_file(resp, CSV, name_of(key["file"], language))
-        resp.stream = self._lines(run, key, language)
+        resp.stream = self._lines(resp, run, key, language)
 
-    async def _lines(self, run: Looked, key: Key, language: Language) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, resp: Response, run: Looked, key: Key, language: Language
+    ) -> AsyncIterator[bytes]:
         named = await self._page("header", key)
         header = named[0]["header"] if named else []
         yield spreadsheets.BOM + spreadsheets.line([*ADDED[language], *header])
         async for page in self._rows(run, key):
+            counted(resp, len(page))
             yield b"".join(spreadsheets.line(corrected(row, language)) for row in page)
 
     async def _rows(self, run: Looked, key: Key) -> AsyncIterator[list[list[Told]]]:

@@ -32,8 +32,18 @@ def dump(value: object) -> bytes:
     return orjson.dumps(value, default=plain, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 
+def counted(resp: Response, records: int) -> None:
+    """So many records are in the answer, or in the next part of it: the audit wants to know."""
+    resp.context.records = getattr(resp.context, "records", 0) + records
+
+
 def send(resp: Response, value: object, status: HTTPStatus = HTTPStatus.OK) -> None:
-    """Answer with a JSON body."""
+    """Answer with a JSON body; the items of a list are counted."""
     resp.status = status
+    match value:
+        case {"items": list(items)}:
+            counted(resp, len(items))
+        case _:
+            pass
     resp.content_type = falcon.MEDIA_JSON
     resp.data = dump(value)

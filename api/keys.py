@@ -1,4 +1,7 @@
-"""The keys of a district: made, listed and revoked by administrators. A secret is shown once."""
+"""The keys of a district: made, listed and revoked by administrators. A secret is shown once.
+
+Those of its clients are listed and revoked here too; they are made where the client is.
+"""
 
 from datetime import timedelta
 from http import HTTPStatus

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from api.caller import HUB
 from api.database import Database
+from api.rates import Outcome
 from api.redis import Redis
 from schemas.jobs import QUEUES
 from schemas.statements import load
@@ -52,6 +53,16 @@ class Requests:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._limits = Counter(
+            "rosterhub_rate_limits",
+            "Requests that were refused for being too many, or passed without being counted.",
+            ("outcome",),
+            registry=self.registry,
+        )
+
+    def limited(self, outcome: Outcome) -> None:
+        """A request met its rate limit, or no Redis to ask about it."""
+        self._limits.labels(outcome).inc()
 
     def observe(self, method: str, route: str, status: int, seconds: float, /) -> None:
         """A request was answered."""

@@ -24,7 +24,7 @@ from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Connection, Database
 from api.diffs import HEADINGS, PAGE, Changed, Place, asked, behind, lines
 from api.findings_downloads import CSV, NDJSON, as_file
-from api.form import dump, send
+from api.form import counted, dump, send
 from api.history import FILES, text
 from api.language import language_of
 from api.managing import end_of
@@ -339,13 +339,14 @@ class RunCsv(Download):
         language = language_of(req)
         run, key = await self._begin(req, run_id)
         as_file(resp, CSV, f"import-{run['id']}.csv")
-        resp.stream = self._lines(run, key, language)
+        resp.stream = self._lines(resp, run, key, language)
 
     async def _lines(
-        self, run: DictRow, key: Mapping[str, Any], language: Language
+        self, resp: Response, run: DictRow, key: Mapping[str, Any], language: Language
     ) -> AsyncIterator[bytes]:
         yield spreadsheets.BOM + spreadsheets.line(HEADINGS[language])
         async for page in self._pages(run, key):
+            counted(resp, len(page))
             yield b"".join(line for change in page for line in lines(change, language))
 
 
@@ -356,10 +357,13 @@ class RunNdjson(Download):
         """Every change, one JSON object a line."""
         run, key = await self._begin(req, run_id)
         as_file(resp, NDJSON, f"import-{run['id']}.ndjson")
-        resp.stream = self._lines(run, key)
+        resp.stream = self._lines(resp, run, key)
 
-    async def _lines(self, run: DictRow, key: Mapping[str, Any]) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, resp: Response, run: DictRow, key: Mapping[str, Any]
+    ) -> AsyncIterator[bytes]:
         async for page in self._pages(run, key):
+            counted(resp, len(page))
             yield b"".join(dump(change) + b"\n" for change in page)
 
 

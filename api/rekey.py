@@ -18,7 +18,7 @@ from api.caller import caller_of
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Connection
 from api.findings_downloads import CSV, NDJSON, as_file
-from api.form import dump, send
+from api.form import counted, dump, send
 from api.history import FILES
 from api.language import language_of
 from api.proposals import SQL, Answering, DiffDeleted, Resource, key_of, shown
@@ -97,11 +97,14 @@ class RekeyCsv(Download):
         language = language_of(req)
         run, key = await self._begin(req, run_id)
         as_file(resp, CSV, f"import-{run['id']}-rekey.csv")
-        resp.stream = self._lines(key, language)
+        resp.stream = self._lines(resp, key, language)
 
-    async def _lines(self, key: Mapping[str, Any], language: Language) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, resp: Response, key: Mapping[str, Any], language: Language
+    ) -> AsyncIterator[bytes]:
         yield spreadsheets.BOM + spreadsheets.line(HEADINGS[language])
         async for rows in self._pages(key):
+            counted(resp, len(rows))
             yield b"".join(
                 spreadsheets.line(
                     (row["entity"], row["source_id"], row["hub_id"], ", ".join(row["alike"]))
@@ -117,10 +120,11 @@ class RekeyNdjson(Download):
         """The map, one JSON object a line."""
         run, key = await self._begin(req, run_id)
         as_file(resp, NDJSON, f"import-{run['id']}-rekey.ndjson")
-        resp.stream = self._lines(key)
+        resp.stream = self._lines(resp, key)
 
-    async def _lines(self, key: Mapping[str, Any]) -> AsyncIterator[bytes]:
+    async def _lines(self, resp: Response, key: Mapping[str, Any]) -> AsyncIterator[bytes]:
         async for rows in self._pages(key):
+            counted(resp, len(rows))
             yield b"".join(dump(entry(row)) + b"\n" for row in rows)
 
 

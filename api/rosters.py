@@ -23,7 +23,7 @@ from api.asked import fields_of, refuse_filter, selected
 from api.asof import SQL, Moment, as_of, version_at
 from api.caller import Needs, caller_of
 from api.database import Database
-from api.form import send
+from api.form import counted, send
 from api.paging import announce, page_of
 from api.records import PARENTS, Records, Related
 from api.segments import restored
@@ -175,6 +175,7 @@ class Collection(Roster):
             rows = await fetched(connection, view.selects.page, {**view.key, **place})
             related = await self._related(connection, view, rows, wanted)
         announce(req, resp, page, total, self._reader.base)
+        counted(resp, len(rows))
         send(resp, {self._entity.file: await self._bodies(rows, related, wanted)})
 
     async def _total(self, connection: AsyncConnection[DictRow], view: View) -> int:
@@ -203,6 +204,7 @@ class Single(Roster):
             if not rows:
                 raise Missing
             related = await self._related(connection, view, rows, wanted)
+        counted(resp, 1)
         (body,) = await self._bodies(rows, related, wanted)
         send(resp, {self._entity.noun: body})
 

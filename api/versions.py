@@ -37,6 +37,12 @@ class AlreadyUndone(Conflict):
     code = "already_undone"
 
 
+class ErasureStands(Conflict):
+    """An erasure cannot be taken back: nothing is left of what it has erased."""
+
+    code = "erasure_stands"
+
+
 class NotUndone(Conflict):
     """The version is neither undone nor an undo: there is nothing to release."""
 
@@ -136,6 +142,8 @@ async def asked_for(connection: Connection, key: dict[str, Any]) -> DictRow:
     if known is not None:
         return known
     found = await one(connection, key)
+    if found["kind"] == "erasure":
+        raise ErasureStands
     if found["undone_by"] is not None:
         by = found["undone_by"]
         raise AlreadyUndone(f"The version is undone already, by version {by}.", undone_by=by)

@@ -242,6 +242,8 @@ def reason_of(answer: requests.Response) -> str:
 def look_at(path: str) -> str:
     """The command whose `list` shows what exists there."""
     groups = {
+        "clients": "rosterhub clients",
+        "origins": "rosterhub clients",
         "keys": "rosterhub keys",
         "admin-keys": "rosterhub keys",
         "policy": "rosterhub policy",
@@ -251,5 +253,6 @@ def look_at(path: str) -> str:
         "exports": "rosterhub exports",
         "downloads": "rosterhub exports",
         "schedules": "rosterhub schedules",
+        "audit": "rosterhub audit",
     }
     return next((group for name, group in groups.items() if f"/{name}" in path), "rosterhub runs")

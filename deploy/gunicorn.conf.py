@@ -47,7 +47,18 @@ keepalive = 5  # seconds; longer than a proxy pauses, shorter than a restart sho
 max_requests = 100_000  # a leak, should there be one, ends with its process
 max_requests_jitter = 10_000  # never all processes at once
 
-forwarded_allow_ips = ""  # nothing here trusts a forwarded header
+# The address of a client is for the gateway to judge, from ROSTERHUB_PROXIES and X-Forwarded-For
+# alone (api/addresses.py); the server believes no header of anybody, so that what it says of the
+# connection is the connection.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+header_map = "drop"
+proxy_protocol = False
+
+# Above what the gateway accepts, so that it can refuse in its own words.
+limit_request_line = settings.query_max + 64 * 1024
+limit_request_fields = 100
+limit_request_field_size = 8190
 
 
 def on_starting(server: Any) -> None:  # noqa: ANN401 -- same

@@ -10,18 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
+import structlog
 
 from pipeline import compare, lines, stage
 from pipeline.database import Connection
+from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Broken, cut
 from pipeline.limits import Limits
-from pipeline.lines import Book, Compared, Known, Lines
+from pipeline.lines import Book, Compared, Index, Known, Lines, Unknown
 from pipeline.opening import File
 from pipeline.reading import Reader
-from pipeline.spool import Spool
 from schemas import rules
 from schemas.policy import Reading
 from schemas.rules import Finding
+
+BEHIND_HEADER = 2  # the number of the first line that is a record
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -40,6 +45,8 @@ class Changes:
     limits: Limits
     told: Callable[[File], None]
     contexts: dict[str, bytes] = field(default_factory=dict)
+    compared: dict[str, Compared] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def stage(self, file: File) -> None:
         """Stage what the file changes."""
@@ -62,17 +69,24 @@ class Changes:
             return
         for file, book in self.reader.books.items():
             found = self.reader.findings.all
-            told = {each.line for each in found if each.file == f"{file}.csv" and each.line}
-            told |= self.reader.mended[file]
-            numbers = [pl.Series(list(told), dtype=pl.UInt32), *self.reader.counted[file]]
-            self.lines.save(file, self.contexts[file], book, pl.concat(numbers))
+            compared, left_out = self.compared.get(file), self.left_out.rows.get(file, {})
+            if compared and compared.news == len(left_out):
+                continue  # nothing else is new: what is known stands
+            said = {each.line for each in found if each.file == f"{file}.csv" and each.line}
+            said |= self.reader.mended[file]
+            told = pl.concat([pl.Series(list(said), dtype=pl.UInt32), *self.reader.counted[file]])
+            written = lines.Written(book, told, {*left_out.values()})
+            if compared:
+                self.lines.amend(file, self.contexts[file], written, compared)
+            else:
+                self.lines.save(file, self.contexts[file], written)
 
-    def book(self, file: File, *, parts: int = 0) -> None:
-        """From here on, remember the lines of the file."""
+    def book(self, file: File) -> None:
+        """From here on, remember the lines of the file that are read."""
         if self.lines is not None and file.entity.kept and file.mode == "bulk":
             name = file.entity.file
             self.contexts[name] = self._context(file)
-            parts = parts or lines.partitions(file.source.size)
+            parts = 1 if name in self.compared else lines.parts(file.source.size)
             self.reader.books[name] = Book(self.folder / f"{name}.lines", parts)
 
     def _context(self, file: File) -> bytes:
@@ -111,56 +125,73 @@ class Changes:
         known = self.lines.find(file.entity, self._context(file))
         if known is None:
             return False
-        fresh = Spool(folder / "hashed", lines.FRESH, part=lines.LOW, partitions=known.parts)
-        found = self._compared(self.lines, known, file, fresh)
+        found = self._compared(self.lines, known, file, folder / "unknown")
         if found is None:
             self.reader.forget(file)
             return False
-        if len(found.unknown) or len(found.missing):
-            self.book(file, parts=known.parts)
-            self._stage_found(self.lines, known, file, found)
+        if found.news:
+            self.compared[file.entity.file] = found
+            self.book(file)
+            self._stage_found(self.lines, file, found)
         return True
 
-    def _compared(self, shelf: Lines, known: Known, file: File, fresh: Spool) -> Compared | None:
-        try:
-            for part in self._telling(file, self.reader.scan(file)):
-                fresh.add(part)
-        except Broken:
-            return None  # reading the whole file tells what is wrong with it
-        if not self.reader.rows[file.entity.file]:
-            return None  # as it does here
-        return shelf.compare(known, fresh)
+    def _compared(self, shelf: Lines, known: Known, file: File, path: Path) -> Compared | None:
+        """The file against the known lines; None where reading the whole of it is better.
 
-    def _stage_found(self, shelf: Lines, known: Known, file: File, found: Compared) -> None:
+        A known line that stands twice in the file, an unreadable shelf, a file that cannot be read
+        and too much that is new are all answered in that way.
+        """
+        try:
+            index = shelf.index(known)
+        except lines.UNREADABLE as error:
+            log.warning("known_lines_unreadable", error=type(error).__name__)
+            return None
+        unknown = Unknown(path)
+        try:
+            whole = self._scanned(file, index, unknown)
+        except Broken:
+            whole = False
+        finally:
+            unknown.close()
+        missing = index.unseen() if whole else None
+        return None if missing is None else Compared(known, index, missing, unknown)
+
+    def _scanned(self, file: File, index: Index, unknown: Unknown) -> bool:
+        """Look every line up; whether that was worth it."""
+        for body, digests in self.reader.scan(file):
+            found = index.find(digests)
+            if not found.all():
+                unknown.add(body.chosen(body.numbers(len(digests)).filter(~found)))
+                if unknown.size > lines.MANY * file.source.size:
+                    return False
+            self.told(file)
+        return 0 < self.reader.rows[file.entity.file] >= unknown.lines / lines.MANY
+
+    def _stage_found(self, shelf: Lines, file: File, found: Compared) -> None:
         """Stage the rows on unknown lines, and the keys that no line has any more."""
         entity = file.entity
-        keys = [pl.DataFrame(schema={"line": pl.Int64, "sourced_id": pl.String})]
-
-        def noted(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-            for rows in batches:
-                keys.append(rows.select("line", "sourced_id"))
-                yield rows
-
         self._load_aliases(file)
-        batches = self._telling(file, self.reader.chosen(file, found.unknown))
-        stage.copy_rows(self.db, entity, noted(batches))
+        batches = self._telling(file, self.reader.chosen(file, found.unknown.read()))
+        stage.copy_rows(self.db, entity, batches)
         stage.drop_unchanged(self.db, entity, self.tenant_id)
-        fresh = pl.concat(keys)
-        gone = found.missing.filter(~found.missing.is_in(fresh["sourced_id"].implode()))
-        stage.copy_gone(self.db, entity, [gone.to_frame()])
-        for kept in shelf.kept(known, found):
-            self.reader.books[entity.file].add(kept)
-            self.reader.findings.add(doubled(file, kept, fresh))
+        fresh = pl.concat(self.reader.books[entity.file].read())
+        for part in shelf.records(found.known):
+            seen = ~pl.col("digest").is_in(found.missing.implode())
+            again = pl.col("sourced_id").is_in(fresh["sourced_id"].implode())
+            stage.copy_gone(self.db, entity, [part.filter(~seen, ~again).select("sourced_id")])
+            both = part.filter(seen, again)
+            self.reader.findings.add(doubled(file, both, fresh, found.index))
 
 
-def doubled(file: File, kept: pl.DataFrame, fresh: pl.DataFrame) -> Iterator[Finding]:
+def doubled(file: File, both: pl.DataFrame, fresh: pl.DataFrame, index: Index) -> Iterator[Finding]:
     """Records that stand both on a known line and on an unknown one; the later line is named."""
-    both = kept.join(fresh, on="sourced_id", suffix="_fresh")
-    for key, *numbers in both.select("sourced_id", "line", "line_fresh").rows():
+    for digest, key in both.rows():
+        (known,) = index.lines_of(pl.Series([digest], dtype=pl.UInt128))
+        unknown = fresh.filter(sourced_id=key)["line"].max()
         yield Finding(
             rule=rules.records.DUPLICATE,
             file=file.source.name,
-            line=max(numbers),
+            line=max(known + BEHIND_HEADER, unknown),
             column="sourcedId",
             sourced_id=key,
             value=cut(key),

@@ -30,7 +30,7 @@ LOOK = 1.0  # seconds between two looks at whether the claim stands
 log = structlog.get_logger()
 
 
-Kind: TypeAlias = Literal["import", "undo"]
+Kind: TypeAlias = Literal["import", "undo", "erasure"]
 """What a run does to its district. Every kind is a writer: one at a time, in the order made."""
 
 

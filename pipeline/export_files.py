@@ -10,10 +10,9 @@ below the district's folder is what a killed attempt, or an erasure, has left, a
 import re
 from pathlib import Path
 
-import obstore
-from obstore.exceptions import NotFoundError
 from obstore.store import LocalStore, ObjectStore
 
+from pipeline import files
 from pipeline.database import Connection, tenant
 from pipeline.exporting import NAMED
 from schemas.objects import export_folder
@@ -64,8 +63,9 @@ def quiet(db: Connection, tenant_id: int) -> bool:
 def keys(store: ObjectStore, tenant_id: int) -> list[str]:
     """The files below the district's folder, those that were never finished included."""
     folder = export_folder(tenant_id)
-    found = [each["path"] for page in obstore.list(store, prefix=folder) for each in page]
-    return found + [str(path.relative_to(root)) for root, path in unfinished(store, folder)]
+    return files.keys(store, folder) + [
+        str(path.relative_to(root)) for root, path in unfinished(store, folder)
+    ]
 
 
 def unfinished(store: ObjectStore, folder: str) -> list[tuple[Path, Path]]:
@@ -82,8 +82,5 @@ def remove(store: ObjectStore, key: str) -> None:
     """Delete a file; one that is not there is not missed."""
     if UNFINISHED.search(key) and isinstance(store, LocalStore) and store.prefix is not None:
         Path(store.prefix, key).unlink(missing_ok=True)
-        return
-    try:
-        obstore.delete(store, key)
-    except (NotFoundError, FileNotFoundError):
-        return
+    else:
+        files.remove(store, key)

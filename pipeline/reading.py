@@ -20,6 +20,7 @@ from pipeline.archive import damage
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection
 from pipeline.digests import digested
+from pipeline.erasing import returning
 from pipeline.faults import Broken, Findings
 from pipeline.found import Rows
 from pipeline.frames import Beyond, Checker, typed
@@ -111,31 +112,30 @@ class Reader:
         """The good rows of one file."""
         return ahead(self._file(file), DEPTH)
 
-    def chosen(self, file: File, numbers: pl.Series) -> Iterator[pl.DataFrame]:
-        """The good rows on these lines (ascending) of a file that was scanned."""
-        yield from ahead(self._rows(file, chosen(file, numbers)))
+    def chosen(self, file: File, lines: Iterator[Piece]) -> Iterator[pl.DataFrame]:
+        """The good rows on these lines of a file that was scanned."""
+        yield from ahead(self._rows(file, lines))
 
-    def scan(self, file: File) -> Iterator[pl.DataFrame]:
-        """`line` and `digest` of every line behind the header; nothing is parsed or checked.
+    def scan(self, file: File) -> Iterator[tuple[Piece, pl.Series]]:
+        """Every line behind the header with its digest; nothing is parsed or checked.
 
         Raises Broken where the file cannot be read.
         """
-        name = file.entity.file
         for body in bodies(file):
             digests = lines.digests(body.data)
-            self.rows[name] += len(digests)
+            self.rows[file.entity.file] += len(digests)
             self._advance(file, body.read)
-            numbers = body.numbers(len(digests)).alias("line")
-            yield pl.DataFrame([numbers, digests])
+            yield body, digests
 
     def remember(self, db: Connection, claim: Claim) -> None:
         """Store what was found, and which mapping each file was read with: the run is to end."""
         found.save(db, claim, self.findings, self.package.files, self.kept)
+        returning.spare(db, claim.tenant_id, claim.id)
         db.execute(SQL["note_mappings"], {**claim.key, "mappings": Jsonb(self.package.mappings)})
 
     def forget(self, file: File) -> None:
         """A scan came to nothing: the file will be read as a whole."""
-        del self.rows[file.entity.file]
+        self.rows.pop(file.entity.file, None)
 
     def _all(self) -> Iterator[tuple[File, pl.DataFrame]]:
         for file in self.package.files:
@@ -199,15 +199,3 @@ def bodies(file: File) -> Iterator[Piece]:
         body = text.split_header(piece, file.source.name)[1] if number == 0 else piece
         if body.data:
             yield body
-
-
-def chosen(file: File, numbers: pl.Series) -> Iterator[Piece]:
-    """These lines (ascending) of the file."""
-    for body in bodies(file):
-        if numbers.is_empty():
-            return
-        beyond = body.first + body.height
-        here = numbers.filter(numbers < beyond)
-        if len(here):
-            yield body.chosen(here)
-            numbers = numbers.filter(numbers >= beyond)

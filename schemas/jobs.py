@@ -30,7 +30,7 @@ class Job(BaseModel):
 
 
 class ImportRoster(Job):
-    """A district has a run to do: an import or an undo."""
+    """A district has a run to do: an import, an undo or an erasure, in the order they came."""
 
     kind = "import_roster"
     queue = "imports"

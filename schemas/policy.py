@@ -24,6 +24,7 @@ Repair: TypeAlias = Literal[
 True/TRUE for true, a status given in bulk, half-width kana, CP932 for UTF-8, blanks around a value,
 another case in the header. A byte order mark is always dropped."""
 
+Days: TypeAlias = Annotated[int, Field(ge=1, le=3660)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -89,7 +90,12 @@ class Policy(_Part):
     identifiers: Literal["hub", "source"] = "hub"
     uploads_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 24.0
     exports_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 168.0
-    runs_days: Annotated[int, Field(ge=1, le=3660)] = 365
+    runs_days: Days = 365
+    audit_days: Annotated[int, Field(ge=30, le=3660)] = 730
+    deleted_days: Days | None = None
+    """Days after which who was deleted is erased; None: never."""
+    history_days: Days | None = None
+    """Days after which what is said of people in earlier versions is erased; None: never."""
     finding_values: Literal["full", "masked"] = "full"
     """Whether findings show values and rows as they came, or only their shape."""
     time_zone: TimeZone = "Asia/Tokyo"

@@ -110,6 +110,18 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "Days that a run with its findings, or an export, stays in the history after it has ended.",
         "終了した取り込みと検出結果、書き出しを履歴に残す日数。",
     ),
+    "audit_days": (
+        "Days that the audit keeps who read or changed what.",
+        "誰が何を読み、何を変えたかを監査記録に残す日数。",
+    ),
+    "deleted_days": (
+        "Days after which deleted people and deleted records of people are erased; `null`: never.",
+        "削除された人と人のレコードを何日後に消去するか。`null` は消去しません。",
+    ),
+    "history_days": (
+        "Days after which earlier values of people's records are erased; `null`: never.",
+        "人のレコードの以前の値を、何日後に履歴から消去するか。`null` は消去しません。",
+    ),
     "finding_values": (
         "Whether findings show values and rows as they came, or only their shape.",
         "検出結果に値や行をそのまま表示するか、形だけを表示するか。",
@@ -153,6 +165,8 @@ def allowed(schema: Mapping[str, Any]) -> str:
             return "IANA"
         case {"type": "boolean"}:
             return "`true` · `false`"
+        case {"anyOf": [given, {"type": "null"}]}:
+            return f"{allowed(given)} · `null`"
         case {"minimum": least, "maximum": most}:
             return f"{least:g}–{most:g}"
         case {"minimum": least}:
@@ -166,6 +180,8 @@ def typed(value: object) -> str:
     match value:
         case bool():
             return str(value).lower()
+        case None:
+            return "null"
         case list():
             return ",".join(sorted(value))
         case _:

@@ -129,4 +129,5 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         poll=0.2,
         metrics_port=0,
         port=0,
+        rate_limit=1_000_000,  # who tests limits sets one
     )

@@ -18,6 +18,7 @@ from pipeline import claims
 from pipeline.claims import Claim, Fenced, Stopped, Watch
 from pipeline.database import Connection, connect, one, tenant
 from pipeline.deciding import Deciding
+from pipeline.erasing.job import Erasure
 from pipeline.importing import Import
 from pipeline.limits import Limits
 from pipeline.undo import Undo
@@ -103,17 +104,15 @@ class Importer:
             case "import":
                 return self._import(db, claim, watch)
             case "undo":
-                ended = Undo(claim, db, watch, self.emit, limits(self.settings)).run()
-                self.emit(ended)
-                return ended.state
+                return self._tell(Undo(claim, db, watch, self.emit, limits(self.settings)).run())
+            case "erasure":
+                return self._tell(Erasure(claim, db, watch, self.emit, self.store).run())
             case _:
                 assert_never(claim.kind)
 
     def _import(self, db: Connection, claim: Claim, watch: Watch) -> str:
         if claim.decided:
-            ended = Deciding(claim, db, watch, self.emit).run()
-            self.emit(ended)
-            return ended.state
+            return self._tell(Deciding(claim, db, watch, self.emit).run())
         with scratch(self.settings.work_folder) as folder:
             path = folder / "upload"
             try:
@@ -123,6 +122,10 @@ class Importer:
             ended = Import(
                 claim, db, path, folder, watch, self.emit, limits(self.settings), self.store
             ).run()
+        return self._tell(ended)
+
+    def _tell(self, ended: RunEnded) -> str:
+        """Say how the run has ended."""
         self.emit(ended)
         return ended.state
 

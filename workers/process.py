@@ -21,9 +21,12 @@ from dramatiq.brokers.redis import RedisBroker
 from pipeline import claims, exporting
 from pipeline.database import connect
 from schemas.jobs import JOBS, PROCESSES, ProcessKind
+from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from workers import previews
+from workers.audit import Keeper
 from workers.exports import Exporter
+from workers.heads import Heads
 from workers.imports import Importer, limits
 from workers.maintenance import sweep
 from workers.objects import open_store
@@ -45,6 +48,7 @@ class Desk:
     name: str
     work: Callable[[], None]
     stopping: threading.Event
+    last: Callable[[], None] | None = None
     free: threading.Lock = field(default_factory=threading.Lock)
 
     def ring(self, **_facts: Any) -> None:  # noqa: ANN401  # what a bell says does not matter
@@ -54,10 +58,17 @@ class Desk:
 
     def look(self) -> None:
         """Do what is due. An outage is said once and ends by itself."""
-        if self.stopping.is_set():
-            return
+        if not self.stopping.is_set():
+            self._do(self.work)
+
+    def leave(self) -> None:
+        """Do what is to be done last."""
+        if self.last is not None:
+            self._do(self.last)
+
+    def _do(self, work: Callable[[], None]) -> None:
         try:
-            self.work()
+            work()
         except psycopg.Error as error:
             log.warning("database_away", desk=self.name, error=type(error).__name__)
 
@@ -111,15 +122,22 @@ def due(url: str, waiting: LiteralString = claims.SQL["due"]) -> list[int]:
         return [tenant_id for (tenant_id,) in db.execute(waiting)]
 
 
-def service(settings: Settings) -> Callable[[], None]:
-    """Previews, for which somebody waits, and maintenance: deleted districts and old uploads."""
+def service(settings: Settings, keeper: Keeper) -> Callable[[], None]:
+    """Previews, for which somebody waits, and maintenance: what has served its time, the audit."""
     store = open_store(settings.object_store)
 
     def work() -> None:
         previews.answer(plain(settings.database_url), limits(settings))
         sweep(plain(settings.database_url), store)
+        keeper.look()
 
     return work
+
+
+def keeper_of(settings: Settings) -> Keeper:
+    """Who keeps the audit."""
+    heads = Heads(open_store(settings.object_store), Vault(plain(settings.secret_key)))
+    return Keeper(plain(settings.database_url), heads, settings.audit_heads)
 
 
 def broker_on(redis_url: str, desk: Desk, queues: tuple[str, ...]) -> RedisBroker:
@@ -139,17 +157,16 @@ def broker_on(redis_url: str, desk: Desk, queues: tuple[str, ...]) -> RedisBroke
     return broker
 
 
-def duty(
-    settings: Settings, kind: ProcessKind, stopping: threading.Event
-) -> tuple[Callable[[], None], float]:
+def duty(settings: Settings, kind: ProcessKind, stopping: threading.Event) -> tuple[Desk, float]:
     """What a kind of process does, and after how many seconds it looks though nobody rings."""
     match kind:
         case "imports":
-            return imports(settings, stopping), settings.poll
+            return Desk(kind, imports(settings, stopping), stopping), settings.poll
         case "exports":
-            return exports(settings, stopping), settings.poll
+            return Desk(kind, exports(settings, stopping), stopping), settings.poll
         case "service":
-            return service(settings), SWEEP
+            keeper = keeper_of(settings)
+            return Desk(kind, service(settings, keeper), stopping, keeper.leave), SWEEP
         case _:
             assert_never(kind)
 
@@ -157,14 +174,14 @@ def duty(
 def run(settings: Settings, kind: ProcessKind) -> None:
     """Work until told to stop."""
     stopping = asked_to_stop()
-    work, every = duty(settings, kind, stopping)
+    desk, every = duty(settings, kind, stopping)
     queues = PROCESSES[kind]
-    desk = Desk(kind, work, stopping)
     broker = broker_on(plain(settings.redis_url), desk, queues)
     bells = dramatiq.Worker(broker, queues=set(queues), worker_threads=1, worker_timeout=HEARING)
     bells.start()
     log.info("worker_started", kind=kind, queues=queues)
     desk.watch(every)
     with desk.free:  # the work at hand ends first; it has seen the sign
+        desk.leave()
         log.info("worker_stopped", kind=kind)
     bells.stop(timeout=1000)

@@ -9,7 +9,7 @@ from falcon.testing import Result
 from tests.api.conftest import Books, Client, District
 
 ROOT = "/ims/oneroster/rostering/v1p2"
-OPEN = {"/health", "/health/live", "/health/ready"}
+OPEN = {"/health", "/health/live", "/health/ready", "/token"}
 ADMINISTRATORS = {
     "/metrics",
     "/api/v1/districts",
@@ -19,7 +19,19 @@ ADMINISTRATORS = {
     "/api/v1/admin-keys",
     "/api/v1/admin-keys/{key_id}",
 }
-SETTINGS = {"/api/v1/policy"}
+AUDIT = ("/api/v1/audit", "/api/v1/audit.csv", "/api/v1/audit.ndjson")
+SETTINGS = {"/api/v1/policy", "/api/v1/origins", "/api/v1/clients", *AUDIT} | {
+    f"/api/v1/clients/{{client_id}}{rest}"
+    for rest in (
+        *("", "/secrets", "/secrets/{secret_id}", "/keys", "/keys/{key_id}"),
+        *("/lens", "/lens/explain"),
+    )
+}
+ERASURES = {
+    "/api/v1/erasures",
+    "/api/v1/erasures/{erasure_id}",
+    "/api/v1/erasures/{erasure_id}/release",
+}
 LISTS = {"/api/v1/imports"} | {
     f"{ROOT}/{file}"
     for file in (
@@ -68,7 +80,7 @@ HISTORY = {f"{VERSION}{rest}" for rest in ("", "/diff", "/diff.csv", "/diff.ndjs
 TIMELINES = {"/api/v1/versions", "/api/v1/records/{entity}/{sourced_id}/timeline"}
 WAYS_BACK = {f"{VERSION}/{act}" for act in ("undo", "release")}
 MATRIX = OPEN | ADMINISTRATORS | SETTINGS | LISTS | RUNS | ACTS | MAPPINGS | RECORDS
-MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK
+MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK | ERASURES
 
 SECRET = "northern-secret"
 

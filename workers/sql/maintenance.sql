@@ -39,6 +39,15 @@ where u.tenant_id = %(tenant_id)s and u.deleted_at is null
             or r.finished_at > now() - make_interval(secs => %(hours)s * 3600)
         )
     ) and u.created_at < now() - make_interval(secs => %(hours)s * 3600)
+    -- It held people who were erased: it goes with its run.
+    or exists (
+        select from runs as r join finding_counts as c
+            on c.tenant_id = r.tenant_id and c.run_id = r.id and c.rule = 'record.erased'
+        where r.tenant_id = u.tenant_id and r.upload_id = u.id
+    ) and not exists (
+        select from runs as r
+        where r.tenant_id = u.tenant_id and r.upload_id = u.id and r.finished_at is null
+    )
   );
 
 -- hold_upload --
@@ -93,6 +102,9 @@ limit 1;
 
 -- lines_in_use --
 -- Known lines, and those that a running import is about to keep, by the folder they lie in.
-select split_part(prefix, '/', 3) from known_lines where tenant_id = %(tenant_id)s
+select split_part(base, '/', 3) from known_lines where tenant_id = %(tenant_id)s
+union
+select split_part(patch, '/', 3) from known_lines
+where tenant_id = %(tenant_id)s and patch is not null
 union
 select id || '-' || fence from runs where tenant_id = %(tenant_id)s and state = 'running';
