@@ -279,8 +279,8 @@ def exporting(
         "/api/v1/downloads/{ticket}": Download(database, files.vault, files.objects),
         "/api/v1/schedules": Schedules(database, settings.json_max),
         "/api/v1/schedules/{schedule_id}": Schedule(database, settings.json_max),
-        single: CsvExport(database),
-        f"{single}/delta": CsvDelta(database),
+        single: CsvExport(database, files.vault),
+        f"{single}/delta": CsvDelta(database, files.vault),
     }
 
 

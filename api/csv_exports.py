@@ -6,6 +6,7 @@ slow reader holds neither a connection nor a snapshot. A file that cannot be fin
 its last chunk, and a client knows that it is not whole.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
@@ -16,15 +17,20 @@ from psycopg.rows import DictRow
 from pydantic import ValidationError
 
 from api.bodies import refusal
-from api.caller import caller_of
+from api.caller import Caller, caller_of
 from api.database import Connection, Database
 from api.exports import READ, SQL, permit, settled
 from api.history import instant
 from api.words import not_among
 from schemas.errors import BadRequest, Missing, Rejected
 from schemas.exports import FILES, Wanted
+from schemas.lens import Lens
 from schemas.planning import NAMED, Known, facts, identifiers_of, planned
+from schemas.pseudonyms import Pseudonyms, keys_of
 from schemas.roster import AnyEntity
+from schemas.secrets import Vault
+from schemas.veiling import veiled
+from schemas.view import EVERYTHING, View, of_lens
 from schemas.writing import SETTLED, Plan, Sheet, sheet, unknown_of
 
 ROWS = 5000  # of a page
@@ -54,6 +60,7 @@ class Written:
     entity: AnyEntity
     unknown: tuple[str, ...]
     mark: bytes
+    veil: Pseudonyms | None = None
 
     def page(self, version: int) -> Sheet:
         """A page, when that version stands."""
@@ -66,8 +73,9 @@ class CsvExport:
 
     needs = READ
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
+        self._vault = vault
 
     async def on_get(self, req: Request, resp: Response, entity: str) -> None:
         """The active records of one file."""
@@ -78,10 +86,12 @@ class CsvExport:
     async def _answer(self, req: Request, resp: Response, name: str, wanted: Wanted) -> None:
         caller = caller_of(req)
         permit(caller, wanted)
-        async with self._database.tenant(caller.tenant) as connection:
-            wanted = await settled(connection, caller, wanted)
+        view, veil = sight_of(caller, self._vault)
+        if veil:
+            wanted = wanted.model_copy(update={"identifiers": "hub"})
         async with self._database.tenant(caller.tenant, snapshot=True) as connection:
-            written = await begun(connection, caller.tenant, wanted)
+            wanted = await settled(connection, caller, wanted)
+            written = replace(await begun(connection, caller.tenant, wanted, view), veil=veil)
         first, key = await self._page(written, "")
         resp.content_type = CSV
         resp.downloadable_as = f"{name}.csv"
@@ -106,7 +116,10 @@ class CsvExport:
             part = written.page(row["version"])
             await connection.execute(SETTLED)
             statement = composed(part, {**part.facts, "after": after, "limit": ROWS})
-            return await lines(connection, statement)
+            text, key = await lines(connection, statement)
+        if written.veil is not None and text:  # takes a while, so not where others wait
+            text = await asyncio.to_thread(veiled, text, part, written.veil)
+        return text, key
 
 
 class CsvDelta(CsvExport):
@@ -123,7 +136,16 @@ class CsvDelta(CsvExport):
         await self._answer(req, resp, entity, wanted)
 
 
-async def begun(connection: Connection, tenant_id: int, wanted: Wanted) -> Written:
+def sight_of(caller: Caller, vault: Vault) -> tuple[View, Pseudonyms | None]:
+    """What the caller sees, and what stands in for the rest."""
+    if caller.client is None:
+        return EVERYTHING, None
+    lens = Lens.model_validate(caller.lens or {})
+    veil = Pseudonyms(keys_of(vault, caller.tenant, caller.client), lens)
+    return of_lens(lens), veil if lens.pseudonyms else None
+
+
+async def begun(connection: Connection, tenant_id: int, wanted: Wanted, view: View) -> Written:
     """What the file is made of, as of one transaction."""
     cursor = await connection.execute(NAMED["known"], facts(tenant_id, wanted))
     known = Known.of(tuple(cast("DictRow", await cursor.fetchone()).values()))
@@ -132,10 +154,10 @@ async def begun(connection: Connection, tenant_id: int, wanted: Wanted) -> Writt
         cursor = await connection.execute(NAMED["renamed_since"], asking)
         if cast("DictRow", await cursor.fetchone())["renamed"]:
             raise NoDelta
-    plan = planned(tenant_id, wanted, known, since=wanted.base)
+    plan = planned(tenant_id, wanted, known, since=wanted.base, view=view)
     (entity,) = wanted.chosen
     unknown: list[str] = []
-    if wanted.metadata and plan.view.metadata:
+    if wanted.metadata and entity not in view.bare:
         query = sql.SQL(unknown_of(plan, entity)).format(**literals(plan.facts))
         unknown = sorted(row["key"] for row in await (await connection.execute(query)).fetchall())
     mark = BOM if wanted.encoding == "utf-8-bom" else b""

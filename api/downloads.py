@@ -84,7 +84,7 @@ class Download:
         ticket = read(self._vault, text)
         if ticket is None:
             raise NoSuchFile
-        key = {"tenant_id": ticket.tenant_id, "id": ticket.id}
+        key = {"tenant_id": ticket.tenant_id, "id": ticket.id, "client": None}
         async with self._database.tenant(ticket.tenant_id, snapshot=True) as connection:
             row = await (await connection.execute(SQL["one"], key)).fetchone()
         if row is None:

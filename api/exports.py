@@ -67,6 +67,12 @@ class FileDeleted(Gone):
     code = "export_deleted"
 
 
+class Asked(Wanted):
+    """What is to be exported, and for which client; None: for the district, which sees all."""
+
+    client: str | None = None
+
+
 class NoSuchVersion(BadRequest):
     """since is the number of a version, or an instant at which one stood."""
 
@@ -88,6 +94,7 @@ class Exports:
         tenant_id = caller_of(req).tenant
         place = {
             "tenant_id": tenant_id,
+            "client": caller_of(req).client,
             "before": before,
             "id": export_id,
             "limit": limit + 1,
@@ -105,26 +112,28 @@ class Exports:
     async def on_post(self, req: Request, resp: Response) -> None:
         """Ask for a package; answer with its run."""
         caller, once = caller_of(req), idempotency_key(req)
-        asked = await read_json(req, Wanted, self._json_max)
+        asked = await read_json(req, Asked, self._json_max)
         if asked.mode == "delta" and asked.since is None:
             raise Rejected("A delta goes on from a version: name it with since.", field="since")
         async with self._database.tenant(caller.tenant) as connection:
-            wanted = await settled(connection, caller, asked)
+            wanted = await settled(connection, caller, wanted_of(asked))
             facts = {
                 "tenant_id": caller.tenant,
                 "id": uuid4(),
                 "wanted": kept_of(wanted),
-                "client": None,
+                "client": await reader_of(connection, caller, asked.client),
                 "created_by": caller.key_id,
                 "idempotency_key": once,
             }
             cursor = await connection.execute(SQL["insert"], facts)
             known = "one" if cursor.rowcount else "by_idempotency_key"
             cursor = await connection.execute(SQL[known], facts)
-            row = cast("DictRow", await cursor.fetchone())
+            row = await cursor.fetchone()
+        if row is None:  # the key is another client's
+            raise KeyReused
         if row["id"] == facts["id"]:
             self._bell.ring(WriteExport(tenant_id=caller.tenant, export_id=row["id"]))
-        elif Wanted.model_validate(row["wanted"]) != wanted:
+        elif (Wanted.model_validate(row["wanted"]), row["client"]) != (wanted, facts["client"]):
             raise KeyReused
         else:
             resp.set_header("Idempotent-Replayed", "true")
@@ -179,11 +188,14 @@ class ExportEvents(Events):
     async def on_get(self, req: Request, resp: Response, export_id: str) -> None:
         """Stream the export until it ends."""
         key = key_of(req, export_id)
-        self._follow(req, resp, key["tenant_id"], await self._run(key["tenant_id"], key["id"]))
+        async with self._database.tenant(key["tenant_id"], snapshot=True) as connection:
+            run = as_json(await one(connection, key))
+        self._follow(req, resp, key["tenant_id"], run)
 
     async def _run(self, tenant_id: int, run_id: UUID) -> Json:
         async with self._database.tenant(tenant_id, snapshot=True) as connection:
-            return as_json(await one(connection, {"tenant_id": tenant_id, "id": run_id}))
+            key = {"tenant_id": tenant_id, "id": run_id, "client": None}  # looked at once already
+            return as_json(await one(connection, key))
 
     def _end_of(self, run: Json) -> SSEvent | None:
         if run["state"] not in ENDED:
@@ -215,6 +227,25 @@ class DownloadAddress:
 
 
 # --- What is asked for ----------------------------------------------------------------------
+
+
+def wanted_of(asked: Asked) -> Wanted:
+    """The same without whose it is."""
+    return Wanted.model_validate(asked.model_dump(exclude={"client"}))
+
+
+async def reader_of(connection: Connection, caller: Caller, named: str | None) -> str | None:
+    """Who will see it: a client asks for itself, the district for whom it names."""
+    if caller.client is not None:
+        if named not in (None, caller.client):
+            raise Forbidden("A client exports for itself.")
+        return caller.client
+    if named is None:
+        return None
+    facts = {"tenant_id": caller.tenant, "client": named}
+    if await (await connection.execute(SQL["client"], facts)).fetchone() is None:
+        raise Rejected("There is no client with this id.", field="client")
+    return named
 
 
 async def settled(connection: Connection, caller: Caller, asked: Wanted) -> Wanted:
@@ -281,7 +312,8 @@ def kept_of(wanted: Wanted) -> Jsonb:
 def key_of(req: Request, export_id: str) -> Key:
     """What names the export; what is no id is none."""
     try:
-        return {"tenant_id": caller_of(req).tenant, "id": UUID(export_id)}
+        caller = caller_of(req)
+        return {"tenant_id": caller.tenant, "id": UUID(export_id), "client": caller.client}
     except ValueError as error:
         raise NoSuchExport from error
 
@@ -324,6 +356,7 @@ def as_json(row: Row) -> Json:
         "kind": "export",
         "state": row["state"],
         "wanted": row["wanted"],
+        "client": row["client"],
         "schedule": row["schedule_id"],
         "due_at": row["due_at"],
         "attempts": row["attempts"],

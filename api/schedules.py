@@ -17,7 +17,7 @@ from api.caller import Caller, Needs, caller_of
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Connection, Database
 from api.exports import SQL as EXPORTS
-from api.exports import kept_of, settled
+from api.exports import kept_of, reader_of, settled
 from api.form import send
 from api.runs import Json
 from schemas.errors import Missing, Rejected
@@ -34,7 +34,10 @@ class NoSuchSchedule(Missing):
 
 
 class NewSchedule(BaseModel):
-    """A schedule as it is asked for; `time_zone` None: that of the district's policy."""
+    """A schedule as it is asked for; `time_zone` None: that of the district's policy.
+
+    `client`: by whose lens it is seen; None: the district's own.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,6 +45,7 @@ class NewSchedule(BaseModel):
     cron: Cron
     time_zone: TimeZone | None = None
     export: Wanted = Wanted()
+    client: str | None = None
     enabled: bool = True
 
 
@@ -91,7 +95,7 @@ class Schedules:
                 "tenant_id": caller.tenant,
                 "id": uuid4(),
                 "name": asked.name,
-                "client": None,
+                "client": await reader_of(connection, caller, asked.client),
                 "cron": asked.cron,
                 "time_zone": zone,
                 "wanted": kept_of(wanted),
@@ -211,6 +215,7 @@ def as_json(row: DictRow) -> Json:
         "cron": row["cron"],
         "time_zone": row["time_zone"],
         "export": row["wanted"],
+        "client": row["client"],
         "enabled": row["next_at"] is not None,
         "next_at": row["next_at"],
         "last_at": row["last_at"],

@@ -24,7 +24,18 @@ Format = Literal["console", "json"]
 FIELDS = frozenset(
     {
         *("event", "level", "logger", "timestamp", "exception", "stack", "left_out", "pid"),
-        *("tenant_id", "run_id", "upload_id", "request_id", "key", "desk", "kind", "queues"),
+        *(
+            "tenant_id",
+            "run_id",
+            "upload_id",
+            "export_id",
+            "schedule_id",
+            "request_id",
+            "key",
+            "desk",
+            "kind",
+            "queues",
+        ),
         *("method", "route", "status", "ms", "number", "port"),
         *("attempt", "fence", "stage", "state", "version", "findings", "file", "done", "total"),
         *("runs", "rows", "folders", "entries", "seconds", "counts"),

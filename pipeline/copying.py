@@ -6,7 +6,7 @@ them. So everything that has arrived is taken at once, by the calls to libpq tha
 too, and put together while it is warm: 0.5 us a row where keeping and joining them took 1.5.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from psycopg import generators
 from psycopg.abc import PQGen
@@ -21,10 +21,13 @@ from pipeline.database import Connection
 LINE_END = b"\r\n"
 
 
-def lines(db: Connection, statement: Composed, size: int) -> Iterator[tuple[bytes, int]]:
+def lines(
+    db: Connection, statement: Composed, size: int
+) -> Generator[tuple[bytes, int], None, None]:
     """What `copy … to stdout` writes, with the line ends of RFC 4180, and how many lines those are.
 
-    So many at a time but the last; a line break inside a value stays as it is.
+    So many at a time but the last; a line break inside a value stays as it is. Whoever does not
+    read to the end closes this, for until then nobody else can use the connection.
     """
     with db.cursor() as cursor, cursor.copy(statement):
         count = size

@@ -9,8 +9,8 @@ Where the package goes is the caller's business (`Sink`); that it is there at al
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString, Protocol
@@ -30,9 +30,12 @@ from schemas import planning
 from schemas.events import Emit, ExportAdvanced, ExportEnded, RunStarted
 from schemas.exports import Encoding, Identifiers, Wanted, code_of, file_name
 from schemas.planning import Known, identifiers_of, planned
+from schemas.pseudonyms import Pseudonyms
 from schemas.roster import AnyEntity
 from schemas.statements import load
+from schemas.veiling import veiled
 from schemas.view import EVERYTHING, View
+from schemas.visibility import WHOLE
 from schemas.writing import (
     MANIFEST,
     SETTLED,
@@ -94,6 +97,19 @@ def take(db: Connection, tenant_id: int, *, lease: float, worker: str) -> Export
     return ExportClaim(tenant_id, name, attempt, fence, asked, client, schedule_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who will read an export: what they see, what is veiled, and by which edit of their lens."""
+
+    view: View = EVERYTHING
+    veil: Pseudonyms | None = None
+    lens_revision: int | None = None
+
+
+EVERYBODY = Reader()
+"""The district itself."""
+
+
 class Sink(Protocol):
     """Where the package goes; nobody sees it before it is closed."""
 
@@ -111,6 +127,7 @@ class Settled:
     encoding: Encoding
     identifiers: Identifiers
     metadata: bool
+    lens_revision: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +145,7 @@ class Package:
 class Export:
     """One attempt at one export: its collaborators, and what it has done so far.
 
-    `folder` is where a file may wait for its place in the zip, `view` what its reader may see.
+    `folder` is where a file may wait for its place in the zip, `reader` who will read it.
     """
 
     claim: ExportClaim
@@ -136,7 +153,7 @@ class Export:
     folder: Path
     watch: Watch
     emit: Emit
-    view: View = EVERYTHING
+    reader: Reader = EVERYBODY
     counts: dict[str, int] = field(default_factory=dict)
     replaced: dict[str, Any] = field(default_factory=dict)
 
@@ -144,8 +161,10 @@ class Export:
         """Write the package; the sink is opened when its name is known."""
         self.emit(RunStarted(run_id=self.claim.id, attempt=self.claim.attempt))
         with snapshot(self.db, self.claim.tenant_id):
-            settled = settle(self.db, self.claim, self.view)
+            settled = settle(self.db, self.claim, self.reader)
             self.db.execute(SORTING)
+            if settled.plan.view.visible:
+                self.db.execute(WHOLE)
             digest = hashlib.sha256()
             sink = open_sink(settled.name)
 
@@ -166,8 +185,11 @@ class Export:
         totals = self._totals(plan)
         for entity in files:
             written = self._sheet(settled, entity)
-            pieces = self._pieces(written, settled.encoding, totals.get(entity.file, 0))
-            archive.add(written.name, pieces)
+            # Closed whatever happens: an unfinished COPY keeps the connection from ending well.
+            with closing(
+                self._pieces(written, settled.encoding, totals.get(entity.file, 0))
+            ) as pieces:
+                archive.add(written.name, pieces)
         return archive.close()
 
     def _present(self, plan: Plan, chosen: list[AnyEntity]) -> Iterator[tuple[AnyEntity, bool]]:
@@ -183,26 +205,28 @@ class Export:
 
     def _sheet(self, settled: Settled, entity: AnyEntity) -> Sheet:
         plan = settled.plan
-        if not settled.metadata:
+        if not settled.metadata or entity in plan.view.bare:
             return sheet(plan, entity)
         found = self.db.execute(composed(unknown_of(plan, entity), plan.facts))
         return sheet(plan, entity, sorted(name for (name,) in found))
 
-    def _pieces(self, written: Sheet, encoding: Encoding, total: int) -> Iterator[bytes]:
+    def _pieces(
+        self, written: Sheet, encoding: Encoding, total: int
+    ) -> Generator[bytes, None, None]:
         """The file as it goes into the zip, piece by piece."""
-        file, signs, done = written.entity.file, Signs(), 0
+        file, signs, done, veil = written.entity.file, Signs(), 0, self.reader.veil
         encode = signs.cp932 if encoding == "cp932" else bytes
         if encoding == "utf-8-bom":
             yield BOM
         yield encode(written.header.encode())
         statement = composed(written.copy, written.facts)
-        arriving = copying.lines(self.db, statement, ROWS)
-        for number, (data, rows) in enumerate(arriving, start=1):
-            yield encode(data)
-            done += rows
-            self.watch.advance(file, done, total)
-            if number % TOLD == 0:
-                self._tell(file, done, total)
+        with closing(copying.lines(self.db, statement, ROWS)) as arriving:
+            for number, (data, rows) in enumerate(arriving, start=1):
+                yield encode(veiled(data, written, veil) if veil else data)
+                done += rows
+                self.watch.advance(file, done, total)
+                if number % TOLD == 0:
+                    self._tell(file, done, total)
         self.counts[file] = done
         self._tell(file, done, done)
         if signs.count:
@@ -232,33 +256,46 @@ def snapshot(db: Connection, tenant_id: int) -> Iterator[None]:
         yield
 
 
-def settle(db: Connection, claim: ExportClaim, view: View) -> Settled:
-    """Decide what was left open, by the policy and by what is there in this snapshot."""
+def settle(db: Connection, claim: ExportClaim, reader: Reader) -> Settled:
+    """Decide what was left open, by the policy and by what is there in this snapshot.
+
+    Who gets pseudonyms gets those of the hub's ids, as everywhere.
+    """
     db.execute(SETTLED)
     wanted = claim.wanted
+    if reader.veil:
+        wanted = wanted.model_copy(update={"identifiers": "hub"})
     known = Known.of(one(db, planning.NAMED["known"], planning.facts(claim.tenant_id, wanted)))
     identifiers = identifiers_of(wanted, known)
-    since = base_of(db, claim, identifiers)
-    plan = planned(claim.tenant_id, wanted, known, since=since, view=view)
+    since = base_of(db, claim, identifiers, reader.lens_revision)
+    plan = planned(claim.tenant_id, wanted, known, since=since, view=reader.view)
     return Settled(
         plan=plan,
         district=known.district,
         name=name_of(db, claim, known),
         encoding=wanted.encoding,
         identifiers=identifiers,
-        metadata=wanted.metadata and plan.view.metadata,
+        metadata=wanted.metadata,
+        lens_revision=reader.lens_revision,
     )
 
 
-def base_of(db: Connection, claim: ExportClaim, identifiers: Identifiers) -> int | None:
+def base_of(
+    db: Connection, claim: ExportClaim, identifiers: Identifiers, lens_revision: int | None
+) -> int | None:
     """The version from which a delta goes on; None: everything is told.
 
-    A schedule goes on from its last export. Where sources have come to call records otherwise since
-    then, no delta could tell it in their own ids.
+    A schedule goes on from its last export, unless its reader has another lens by now. Where
+    sources have come to call records otherwise since then, no delta could tell it in their ids.
     """
     wanted, base = claim.wanted, claim.wanted.base
     if wanted.mode == "delta" and base is None:
-        asked = {**claim.key, "schedule_id": claim.schedule_id, "wanted": as_asked(wanted)}
+        asked = {
+            **claim.key,
+            "schedule_id": claim.schedule_id,
+            "wanted": as_asked(wanted),
+            "lens_revision": lens_revision,
+        }
         last = db.execute(NAMED["last_of_schedule"], asked).fetchone()
         base = None if last is None else int(last[0])
     if base is not None and identifiers == "source":
@@ -301,6 +338,7 @@ def complete(db: Connection, claim: ExportClaim, watch: Watch, made: Package, ke
         "since": plan.since,
         "profile": plan.profile.name,
         "identifiers": made.settled.identifiers,
+        "lens_revision": made.settled.lens_revision,
         "progress": Jsonb(watch.progress),
         "counts": Jsonb(made.counts),
         "replaced": Jsonb(made.replaced),

@@ -1,21 +1,27 @@
 """Who sees which records: a condition for each entity, as SQL that can be asked of any moment.
 
-A condition speaks of one record as `{row}`. It finds the active records of an entity by the name of
-its table, such as `{roles}`, the sourcedIds that are seen of one as `{seen_users}`, and sets of its
-own by their names: whoever fills that in decides whether the roster is meant as it stands or as it
-was. What else stands in braces is a fact of the view. An entity without a condition is seen whole.
+A condition speaks of one record as `{row}`. It finds the records of an entity by the name of its
+table, such as `{roles}`, deleted ones too, the sourcedIds that are seen of one as `{seen_users}`,
+and sets of its own by their names: whoever fills that in decides whether the roster is meant as it
+stands or as it was. What else stands in braces is a fact of the view. An entity without a condition
+is seen whole.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import LiteralString, assert_never
 
-from schemas.columns import Column, Ref
-from schemas.roster import BY_FILE, AnyEntity
+from schemas.columns import Column, Ref, Refs
+from schemas.lens import Lens
+from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 from schemas.roster.orgs import Org
 from schemas.roster.people import Role
 from schemas.roster.teaching import Enrollment
 from schemas.schools import SCHOOLS, As, Own, Path, Through
+from schemas.visibility import parameters, refers, visible
+
+Conditions = Mapping[AnyEntity, LiteralString]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +29,33 @@ class View:
     """What of a roster somebody sees.
 
     `visible` are the conditions, `sets` the queries of what they speak of, which may name
-    themselves, `facts` the values. `hidden` columns are blank to them, and columns that nobody
-    declared are theirs only with `metadata`.
+    themselves, `facts` the values. `kept` says of references that may be blank when they are not:
+    the condition that `{value}` is seen. `hidden` columns are blank, and of the entities in `bare`
+    no column is handed on that nobody declared.
     """
 
-    visible: Mapping[AnyEntity, LiteralString] = field(default_factory=dict)
+    visible: Conditions = field(default_factory=dict)
+    kept: Mapping[Column, LiteralString] = field(default_factory=dict)
     sets: Mapping[str, LiteralString] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
     hidden: frozenset[Column] = frozenset()
-    metadata: bool = True
+    bare: frozenset[AnyEntity] = frozenset()
 
     def __and__(self, other: "View") -> "View":
         """What both see. Their sets and facts have names of their own."""
-        both = dict(self.visible)
+        seen = dict(self.visible)
         for entity, condition in other.visible.items():
-            both[entity] = f"({both[entity]}) and ({condition})" if entity in both else condition
+            seen[entity] = f"({seen[entity]}) and ({condition})" if entity in seen else condition
+        kept = dict(self.kept)
+        for column, condition in other.kept.items():
+            kept[column] = f"({kept[column]}) and ({condition})" if column in kept else condition
         return View(
-            visible=both,
+            visible=seen,
+            kept=kept,
             sets={**self.sets, **other.sets},
             facts={**self.facts, **other.facts},
             hidden=self.hidden | other.hidden,
-            metadata=self.metadata and other.metadata,
+            bare=self.bare | other.bare,
         )
 
 
@@ -56,6 +68,7 @@ SCHOOLS_BELOW: LiteralString = """
     union
     select o.sourced_id from {orgs} as o join {schools_below} as b
         on b.sourced_id = o.parent_sourced_id
+    where o.status = 'active'
 """
 """The schools that are named, and what is below them."""
 
@@ -71,7 +84,7 @@ SCHOOLS_ABOVE: LiteralString = """
     )
     union
     select o.parent_sourced_id from {orgs} as o join {schools_above} as a using (sourced_id)
-    where o.parent_sourced_id is not null
+    where o.status = 'active' and o.parent_sourced_id is not null
 """
 """These, the orgs of the courses and roles that go along, and what is above all of them."""
 
@@ -82,7 +95,7 @@ PRIMARY: LiteralString = """(
     and {row}.user_sourced_id in (select sourced_id from {seen_users})
     and {row}.user_sourced_id not in (
         select t.user_sourced_id from {roles} as t
-        where t.role_type = 'primary' and t.org_sourced_id in BELOW
+        where t.status = 'active' and t.role_type = 'primary' and t.org_sourced_id in BELOW
     )
 )"""
 """The primary role of somebody who has another one at the schools: nobody is without (Japan 7)."""
@@ -97,12 +110,14 @@ def of_schools(schools: Sequence[str]) -> View:
     """What belongs to these schools (`schemas.schools`), and what that cannot do without."""
     if not schools:
         return EVERYTHING
+    seen: Conditions = {
+        **{entity: closed(entity) for entity, paths in SCHOOLS.items() if paths},
+        Role: f"({closed(Role)} or {PRIMARY.replace('BELOW', BELOW)})",
+        Org: "{row}.sourced_id in (select sourced_id from {schools_above})",
+    }
     return View(
-        visible={
-            **{entity: closed(entity) for entity, paths in SCHOOLS.items() if paths},
-            Role: f"({closed(Role)} or {PRIMARY.replace('BELOW', BELOW)})",
-            Org: "{row}.sourced_id in (select sourced_id from {schools_above})",
-        },
+        visible=seen,
+        kept={column: among("{value}", to) for column, to in optional() if to in seen},
         sets={"schools_below": SCHOOLS_BELOW, "schools_above": SCHOOLS_ABOVE},
         facts={"schools": list(schools)},
     )
@@ -111,14 +126,25 @@ def of_schools(schools: Sequence[str]) -> View:
 def closed(entity: AnyEntity) -> LiteralString:
     """The condition of an entity with those of the records that it must refer to."""
     own = " or ".join(of_path(path) for path in SCHOOLS[entity])
-    needed = (among(column, BY_FILE[column.to]) for column in CLOSED.get(entity, ()))
+    needed = (
+        among(f'{{row}}."{column.name}"', BY_FILE[column.to]) for column in CLOSED.get(entity, ())
+    )
     return " and ".join([f"({own})", *needed])
 
 
-def among(column: Column, entity: AnyEntity) -> LiteralString:
-    """The condition that a record points at one that is seen."""
-    there = f"(select sourced_id from {{seen_{entity.table}}})"  # noqa: S608  # declared names
-    return f'{{row}}."{column.name}" in {there}'
+def optional() -> list[tuple[Ref | Refs, AnyEntity]]:
+    """The references that may be blank, and to what."""
+    return [
+        (column, BY_FILE[column.to])
+        for entity in ROSTERING
+        for column in entity.references()
+        if isinstance(column, Ref | Refs) and not column.required
+    ]
+
+
+def among(value: str, entity: AnyEntity) -> LiteralString:
+    """The condition that a sourcedId is that of a record that is seen."""
+    return f"{value} in (select sourced_id from {{seen_{entity.table}}})"  # noqa: S608  # declared
 
 
 def of_path(path: Path) -> LiteralString:
@@ -128,8 +154,32 @@ def of_path(path: Path) -> LiteralString:
             return f'{{row}}."{column.name}" in {BELOW}'
         case Through(entity, by, column):
             pointing = f'select t."{by.name}" from {{{entity.table}}} as t'  # noqa: S608  # same
-            return f'{{row}}.sourced_id in ({pointing} where t."{column.name}" in {BELOW})'
+            there = f"t.status = 'active' and t.\"{column.name}\" in {BELOW}"
+            return f"{{row}}.sourced_id in ({pointing} where {there})"
         case As(column, entity):
-            return among(column, entity)
+            return among(f'{{row}}."{column.name}"', entity)
         case _:
             assert_never(path)
+
+
+# --- A lens ---------------------------------------------------------------------------------
+
+PARAMETER = re.compile(r"%\((\w+)\)s")
+
+
+def of_lens(lens: Lens) -> View:
+    """What a client sees. Pseudonyms are put in behind the database (`schemas.veiling`)."""
+    seen = {entity: visible(entity, lens, "{row}") for entity in ROSTERING}
+    kept = {column: refers(column, lens, "{value}") for column, _ in optional()}
+    return View(
+        visible={entity: in_braces(said) for entity, said in seen.items() if said is not None},
+        kept={column: in_braces(said) for column, said in kept.items() if said is not None},
+        facts=parameters(lens),
+        hidden=frozenset(c for e in ROSTERING for c in e.columns if lens.hides(c)),
+        bare=frozenset(entity for entity in ROSTERING if lens.hides_metadata(entity)),
+    )
+
+
+def in_braces(template: str) -> LiteralString:
+    """A template of `schemas.visibility` with its values named as here."""
+    return PARAMETER.sub(r"{\1}", template)

@@ -94,12 +94,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One file: its header, and the query whose columns are its values.
+    """One file: its declared columns, its header, and the query whose columns are its values.
 
     `quoted`: every value stands in quotes.
     """
 
     entity: AnyEntity
+    columns: tuple[AnyColumn, ...]
     header: str
     text: LiteralString
     facts: Mapping[str, object]
@@ -130,6 +131,7 @@ def sheet(
     cells = list(composed(plan, columns, len(unknown)))
     return Sheet(
         entity=entity,
+        columns=columns,
         header=",".join(map(quoted_if_needed, names)) + LINE_END,
         text=announced(plan, lines(plan, entity, cells, keyed=keyed)),
         facts=plan.facts | {f"unknown_{at}": name for at, name in enumerate(unknown)},
@@ -254,21 +256,16 @@ def those_seen(entity: AnyEntity, when: When) -> str:
     return f'(select sourced_id from "seen_{entity.table}_{when}")'  # noqa: S608  # same
 
 
-def asked_at(plan: Plan, template: str, when: When, row: str = "") -> str:
+def asked_at(plan: Plan, template: str, when: When, row: str = "", value: str = "") -> str:
     """A template of the view, meant of a moment. Facts stay in their braces."""
     return template.format(
         row=row,
+        value=value,
         **{name: f"{{{name}}}" for name in plan.facts},
         **{name: f'"{name}_{when}"' for name in plan.view.sets},
         **{f"seen_{entity.table}": f'"seen_{entity.table}_{when}"' for entity in ROSTERING},
-        **{entity.table: active(plan, entity, when) for entity in ROSTERING},
+        **{entity.table: relation(plan, entity, when) for entity in ROSTERING},
     )
-
-
-def active(plan: Plan, entity: AnyEntity, when: When) -> str:
-    """The active rows of an entity."""
-    every = relation(plan, entity, when)
-    return f"(select * from {every} as every where every.status = 'active')"  # noqa: S608  # same
 
 
 # --- What they say --------------------------------------------------------------------------
@@ -356,29 +353,23 @@ def in_words(profile: Profile, column: Choice, value: str) -> str:
     return f"case when {value} in ({words}) then 'ext:' || {value} else {value} end"
 
 
-def limited_to(plan: Plan, column: AnyColumn) -> AnyEntity | None:
-    """The entity that a reference names only as far as it is seen; one that must be, always is."""
-    if not isinstance(column, Ref | Refs) or column.required or not plan.limits(BY_FILE[column.to]):
-        return None
-    return BY_FILE[column.to]
-
-
 def only_seen(plan: Plan, column: AnyColumn, text: str) -> str:
     """A reference is blank where what it points at is not seen."""
-    to = limited_to(plan, column)
-    if to is None or isinstance(column, Refs):
+    kept = plan.view.kept.get(column)
+    if kept is None or isinstance(column, Refs):
         return text
-    return f'case when live."{column.name}" in {those_seen(to, "now")} then {text} end'
+    is_seen = asked_at(plan, kept, "now", value=f'live."{column.name}"')
+    return f"case when {is_seen} then {text} end"
 
 
 def items(plan: Plan, column: Refs, value: str) -> str:
     """The items of a list of references: those that are seen, by the ids that are written."""
-    to, renamed = limited_to(plan, column), column.to in plan.aliased
-    if not (to or renamed):
+    kept, renamed = plan.view.kept.get(column), column.to in plan.aliased
+    if kept is None and not renamed:
         return value
     item = "coalesce(a.source_id, i.item)" if renamed else "i.item"
     join = f" left join {names_of(column.to)} as a on a.hub_id = i.item" if renamed else ""
-    where = f" where i.item in {those_seen(to, 'now')}" if to else ""
+    where = f" where {asked_at(plan, kept, 'now', value='i.item')}" if kept else ""
     return (
         f"(select array_agg({item} order by i.nth)"  # noqa: S608  # declared names
         f" from unnest({value}) with ordinality as i (item, nth){join}{where})"
@@ -475,7 +466,7 @@ def relations(plan: Plan) -> Iterator[tuple[str, str]]:
         for name, template in plan.view.sets.items():
             yield f"{name}_{when}", asked_at(plan, template, when)
         for entity in plan.view.visible:
-            rows = active(plan, entity, when)
-            condition = seen(plan, entity, when, "r")
+            rows = relation(plan, entity, when)
+            condition = f"r.status = 'active' and {seen(plan, entity, when, 'r')}"
             query = f"select r.sourced_id from {rows} as r where {condition}"  # noqa: S608  # same
             yield f"seen_{entity.table}_{when}", query

@@ -19,12 +19,15 @@ from psycopg.errors import QueryCanceled
 
 from pipeline import claims, export_files, exporting
 from pipeline.claims import Fenced, Stopped, Watch
-from pipeline.database import Connection, connect
-from pipeline.exporting import Export, ExportClaim, Sink
+from pipeline.database import Connection, connect, tenant
+from pipeline.exporting import EVERYBODY, Export, ExportClaim, Reader, Sink
 from schemas.events import Emit, ExportEnded
+from schemas.lens import Lens
 from schemas.objects import export_key
+from schemas.pseudonyms import Pseudonyms, keys_of
+from schemas.secrets import Vault
 from schemas.settings import Settings, plain
-from schemas.view import EVERYTHING, View
+from schemas.view import of_lens
 from workers import metrics
 from workers.imports import PAUSE_MAX, place_of
 from workers.scratch import scratch
@@ -34,9 +37,9 @@ FAILURES = {
         "en": "The export was interrupted too often and was given up. Ask for it again.",
         "ja": "処理が何度も中断したため、書き出しを中止しました。もう一度依頼してください。",
     },
-    "no_view": {
-        "en": "What this client may see could not be determined, so nothing was exported.",
-        "ja": "この連携先が見られる範囲を確認できないため、書き出しを行いませんでした。",
+    "client_gone": {
+        "en": "The client for which this was to be exported is deleted or disabled.",
+        "ja": "書き出し先の連携先が削除または停止されたため、書き出しを行いませんでした。",
     },
 }
 KIND = "export"
@@ -104,14 +107,14 @@ class Exporter:
             return "interrupted"
 
     def _export(self, db: Connection, roster: Connection, claim: ExportClaim, watch: Watch) -> str:
-        view = view_of(claim)
-        if view is None:
-            return self._fail(db, claim, watch, "no_view")
+        reader = self._reader(db, claim)
+        if reader is None:
+            return self._fail(db, claim, watch, "client_gone")
         patience = f"{int(self.settings.export_timeout * 1000)}ms"
         roster.execute("select set_config('statement_timeout', %s, false)", [patience])
         target = Target(self.store, claim)
         with scratch(self.settings.work_folder) as folder, target.open():
-            made = Export(claim, roster, folder, watch, self.emit, view).run(target.begin)
+            made = Export(claim, roster, folder, watch, self.emit, reader).run(target.begin)
         try:
             with claims.holding(db, claim):
                 exporting.complete(db, claim, watch, made, target.key)
@@ -120,6 +123,20 @@ class Exporter:
             raise
         self.emit(exporting.ended_well(claim, made))
         return "completed"
+
+    def _reader(self, db: Connection, claim: ExportClaim) -> Reader | None:
+        """Who will read it, by the lens of this moment; None: nobody any more."""
+        if claim.client is None:
+            return EVERYBODY
+        facts = {**claim.key, "client": claim.client}
+        with tenant(db, claim.tenant_id):
+            row = db.execute(exporting.NAMED["lens"], facts).fetchone()
+        if row is None:
+            return None
+        lens = Lens.model_validate(row[0])
+        keys = keys_of(Vault(plain(self.settings.secret_key)), claim.tenant_id, claim.client)
+        veil = Pseudonyms(keys, lens) if lens.pseudonyms else None
+        return Reader(of_lens(lens), veil, row[1])
 
     def _report(self, claim: ExportClaim, error: BaseException) -> None:
         """The kind of the error and where it was; never its text, which may quote a row."""
@@ -146,11 +163,6 @@ class Exporter:
         except psycopg.Error as error:
             # The lease runs out by itself.
             log.warning("export_not_released", export_id=str(claim.id), error=type(error).__name__)
-
-
-def view_of(claim: ExportClaim) -> View | None:
-    """What the reader of the export may see; None: that is not known, so nothing."""
-    return EVERYTHING if claim.client is None else None
 
 
 @dataclass(slots=True)

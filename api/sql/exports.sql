@@ -7,16 +7,19 @@ values (
 on conflict (tenant_id, idempotency_key) where idempotency_key is not null do nothing
 
 -- one --
+-- A client knows of its own.
 select exports.*, clock_timestamp() as now
 from exports
 where tenant_id = %(tenant_id)s
     and id = %(id)s
+    and (%(client)s::text is null or client = %(client)s)
 
 -- by_idempotency_key --
 select exports.*, clock_timestamp() as now
 from exports
 where tenant_id = %(tenant_id)s
     and idempotency_key = %(idempotency_key)s
+    and (%(client)s::text is null or client = %(client)s)
 
 -- page --
 select exports.*, clock_timestamp() as now
@@ -26,6 +29,7 @@ where tenant_id = %(tenant_id)s
         %(before)s::timestamptz is null
         or (created_at, id) < (%(before)s, %(id)s::uuid)
     )
+    and (%(client)s::text is null or client = %(client)s)
     and (%(state)s::text is null or state = %(state)s)
     and (%(schedule)s::uuid is null or schedule_id = %(schedule)s)
 order by created_at desc, id desc
@@ -42,7 +46,14 @@ set
     cancelled_by = %(cancelled_by)s
 where tenant_id = %(tenant_id)s
     and id = %(id)s
+    and (%(client)s::text is null or client = %(client)s)
     and finished_at is null
+
+-- client --
+select id
+from clients
+where tenant_id = %(tenant_id)s
+    and id = %(client)s
 
 -- version --
 select version

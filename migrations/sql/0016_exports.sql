@@ -31,6 +31,7 @@ create table rosterhub.exports (
     since bigint, -- the version from which a delta goes on; null: bulk
     profile text,
     identifiers text,
+    lens_revision bigint, -- the edit of the client's lens by which it is seen
     counts jsonb not null default '{}', -- {file: rows}
     replaced jsonb not null default '{}', -- {file: {signs, lines}} that its encoding does not have
     -- The file, which goes before its run does

@@ -56,7 +56,7 @@ for update;
 update exports set
     state = 'completed', finished_at = clock_timestamp(), lease_until = null, worker = null,
     version = %(version)s, since = %(since)s, profile = %(profile)s, identifiers = %(identifiers)s,
-    progress = %(progress)s, counts = %(counts)s, replaced = %(replaced)s, name = %(name)s,
+    lens_revision = %(lens_revision)s, progress = %(progress)s, counts = %(counts)s, replaced = %(replaced)s, name = %(name)s,
     object_key = %(object_key)s, bytes = %(bytes)s, sha256 = %(sha256)s
 where tenant_id = %(tenant_id)s and id = %(id)s and fence = %(fence)s and state = 'running';
 
@@ -78,8 +78,13 @@ returning id;
 -- The version that the last export of the schedule has shown, as long as it asked for the same.
 select version from exports
 where tenant_id = %(tenant_id)s and schedule_id = %(schedule_id)s and state = 'completed'
-  and wanted = %(wanted)s
+  and wanted = %(wanted)s and lens_revision is not distinct from %(lens_revision)s
 order by version desc limit 1;
+
+-- lens --
+-- What a client may see, as long as it may see anything.
+select lens, lens_revision from clients
+where tenant_id = %(tenant_id)s and id = %(client)s and enabled;
 
 -- totals --
 -- How many records there are, where nobody must count them.

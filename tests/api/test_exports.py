@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import pytest
 import requests
 from falcon.testing import Result
+from psycopg.types.json import Jsonb
 
 from pipeline import export_files
 from pipeline.database import connect
@@ -196,6 +197,55 @@ class TestAsking:
         assert hub.get(f"{EXPORTS}/{whole['id']}/download", reader).status_code == 403
         assert hub.get(f"{EXPORTS}/{whole['id']}/download", north.key).status_code == 200
         assert hub.get(f"{STREAM}/demographics", reader).status_code == 403
+
+
+class TestClients:
+    def test_a_client_exports_what_its_lens_shows_and_sees_its_own_exports_only(
+        self, hub: Client, north: District, books: Books, rows: int, work: Work
+    ) -> None:
+        lens = Jsonb({"schools": ["south"], "pseudonyms": ["sourcedIds"], "fields": ["agents"]})
+        reader = books.client(north.tenant_id, lens=lens)
+        token, other = reader.token(hub), books.client(north.tenant_id).token(hub)
+        pupil = {"user_sourced_id": "b", "role_type": "primary", "role": "student"}
+        seen = [{"sourced_id": "r", "org_sourced_id": "south", **pupil}]
+        books.publish(
+            north.tenant_id, {"roles": seen, "users": [person("c")]}, "2026-04-02T00:00:00Z"
+        )
+
+        (streamed,) = read(hub.get(f"{STREAM}/users", token).text)
+        assert (streamed["sourcedId"][:2], streamed["grades"]) == ("p_", "P1")
+        assert read(hub.get(f"{STREAM}/demographics", token).text) == []
+        assert [row["sourcedId"] for row in read(hub.get(f"{STREAM}/orgs", token).text)] == [
+            "south"
+        ]
+        delta = read(hub.get(f"{STREAM}/users/delta?since=1", token).text)
+        assert [(row["sourcedId"], row["status"]) for row in delta] == [
+            (streamed["sourcedId"], "active")
+        ], "who came into sight by a role"
+
+        own, whole = asked(hub, token, "once").json, asked(hub, north.key).json
+        named = asked(hub, north.key, client=reader.id).json
+        work(north)
+        assert (own["client"], whole["client"], named["client"]) == (reader.id, None, reader.id)
+        assert {e["id"] for e in hub.get(EXPORTS, token).json["items"]} == {own["id"], named["id"]}
+        assert len(hub.get(EXPORTS, north.key).json["items"]) == 3
+        assert hub.get(EXPORTS, other).json["items"] == []
+        for path in ("", "/download", "/events"):
+            assert hub.get(f"{EXPORTS}/{whole['id']}{path}", token).status_code == 404
+        assert hub.post(f"{EXPORTS}/{whole['id']}/cancel", token).status_code == 404
+        assert asked(hub, other, "once").status_code == 422, "a key is of one client"
+        assert asked(hub, other, client=reader.id).status_code == 403
+        assert asked(hub, north.key, client="nobody").status_code == 422
+        for run in (own, named):
+            address = hub.get(f"{EXPORTS}/{run['id']}/download", token).json["url"]
+            data = hub.get(urlsplit(address).path).content
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                (only,) = read(archive.read("users.csv").decode())
+            assert only["sourcedId"] == streamed["sourcedId"]
+        schedule = {"name": "x", "cron": "0 3 * * *", "client": reader.id}
+        assert hub.post(SCHEDULES, north.key, json=schedule).json["client"] == reader.id
+        assert hub.post(SCHEDULES, token, json=schedule).status_code == 403
+        assert rows == 1
 
 
 @dataclass(frozen=True)

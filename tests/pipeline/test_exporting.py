@@ -3,7 +3,7 @@
 import csv
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
@@ -19,14 +19,17 @@ from loadtests.rosters import package_name, write_package
 from pipeline import claims, copying, exporting
 from pipeline.claims import Watch
 from pipeline.database import connect, tenant
-from pipeline.exporting import Export
+from pipeline.exporting import EVERYBODY, Export, Reader
 from pipeline.signs import BOM
 from schemas.events import Event, ExportAdvanced, RunStarted
 from schemas.exports import Wanted
+from schemas.lens import Lens
 from schemas.profiles import MANIFEST_ORDER, PROFILES
+from schemas.pseudonyms import Pseudonyms, keys_of
 from schemas.roster import BINDING, ROSTERING
 from schemas.roster.people import User
-from schemas.view import EVERYTHING, View
+from schemas.secrets import Vault
+from schemas.view import View, of_lens
 from tests.pipeline.conftest import Package
 from tests.pipeline.test_proposals import decide, shown
 from tests.pipeline.test_rekey import GUARD, accepted, renamed
@@ -92,7 +95,7 @@ def read(data: bytes, encoding: str = "utf-8") -> list[dict[str, str]]:
 def exported(
     district: "District",
     *,
-    view: View = EVERYTHING,
+    reader: Reader = EVERYBODY,
     meanwhile: Callable[[], object] = lambda: None,
     schedule: UUID | None = None,
     **wanted: object,
@@ -118,7 +121,7 @@ def exported(
         assert claim is not None
         assert claim.wanted == asked
         watch = Watch()
-        export = Export(claim, roster, district.hub.folder, watch, told.append, view)
+        export = Export(claim, roster, district.hub.folder, watch, told.append, reader)
         made = export.run(sink)
         with claims.holding(db, claim):
             exporting.complete(db, claim, watch, made, "test")
@@ -473,17 +476,52 @@ class TestView:
         )
         view = View(
             visible={User: "{row}.sourced_id = any({shown})"},
+            kept={User.agent_sourced_ids: "{value} = any({shown})"},
             facts={"shown": ["taro", "mother", "x"]},
             hidden=frozenset({User.username}),
-            metadata=False,
+            bare=frozenset({User}),
         )
-        made = exported(district, view=view, profile="JP-1.2.1")
+        made = exported(district, reader=Reader(view), profile="JP-1.2.1")
         users = by_id(made, "users")
         assert {*users} == {"taro", "mother", "x"}
         assert {row["username"] for row in users.values()} == {""}
         assert users["taro"]["agentSourcedIds"] == "mother"
         assert "metadata.private" not in users["x"]
         assert "metadata.private" in exported(district).rows("users")[0]
+
+    def test_a_lens_lets_out_what_it_shows_and_pseudonyms_for_the_rest(
+        self, district: "District", town: Package
+    ) -> None:
+        district.push(town)
+        lens = Lens(
+            schools=frozenset({"north"}),
+            fields=frozenset({"agents", "demographics"}),
+            pseudonyms=frozenset({"sourcedIds", "names"}),
+        )
+        veil = Pseudonyms(keys_of(Vault("a secret of 32 characters or more"), 1, "reader"), lens)
+        reader = Reader(of_lens(lens), veil, 1)
+        made = exported(district, reader=reader, profile="JP-1.2.1", identifiers="source")
+        assert made.package.settled.identifiers == "hub"
+        assert {row["sourcedId"] for row in made.rows("classes")} == {"c1", "c2"}
+        assert {row["sourcedId"] for row in made.rows("orgs")} == {"board", "north"}
+        shown = {veil.shown("users", key): key for key in ("taro", "hana", "mother", "father")}
+        users = by_id(made, "users")
+        assert {*shown} <= {*users}
+        taro = users[veil.shown("users", "taro")]
+        assert {shown[key] for key in taro["agentSourcedIds"].split(",")} == {"mother", "father"}
+        assert (taro["email"], taro["userMasterIdentifier"], taro["metadata.jp.homeClass"]) == (
+            *("", ""),
+            "",
+        )
+        assert {row["userSourcedId"] for row in made.rows("enrollments")} <= {*users}
+        assert {shown[row["sourcedId"]] for row in made.rows("demographics")} == {"taro", "hana"}
+        data = b"".join(made.files.values()).decode()
+        for real in ("taro", "hana", "太郎", "佐藤", "タロウ"):
+            assert real not in data, real
+        assert made.files["users"].splitlines()[1].startswith(b'"p_'), "quoted as the profile asks"
+        unveiled = exported(district, reader=Reader(of_lens(Lens())), profile="JP-1.2.1")
+        assert {*by_id(unveiled, "users")} == {row["sourcedId"] for row in town.rows["users"]}
+        assert unveiled.modes["demographics"] == "absent", "nobody granted it"
 
 
 class TestIdentifiers:
@@ -532,6 +570,22 @@ def test_lines_end_as_they_must_whatever_stands_in_them_and_an_error_is_no_end(
         ]
     with pytest.raises(psycopg.errors.DivisionByZero):
         read("select 1 / (10000 - n) from generate_series(1, 10000) as n", 3)
+
+
+def test_a_disk_that_is_full_ends_the_attempt_and_not_the_connection(
+    district: "District", town: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    district.push(town)
+
+    def fail(pieces: Iterable[bytes], _into: object) -> tuple[int, int]:
+        for number, _ in enumerate(pieces):
+            if number:
+                raise OSError(28, "No space left on device")
+        return 0, 0
+
+    monkeypatch.setattr("pipeline.zipping.deflated", fail)
+    with pytest.raises(OSError, match="No space"):
+        exported(district)
 
 
 def test_an_export_that_was_lost_meanwhile_writes_nothing(

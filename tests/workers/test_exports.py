@@ -117,14 +117,24 @@ def test_an_export_that_was_interrupted_too_often_fails_in_both_languages(
     assert events == [ExportEnded(run_id=export_id, state="failed")]
 
 
-def test_for_a_client_whose_view_is_unknown_nothing_is_exported(
+def test_for_a_client_that_is_gone_or_disabled_nothing_is_exported(
     hub: Hub, settled: int, exporter: MakeExporter
 ) -> None:
-    export_id = hub.export(settled)
-    hub.admin.execute("update exports set client = 'reader'")
-    assert exporter().attempt(settled)
-    assert hub.exported(export_id)["failure"]["code"] == "no_view"
-    assert nothing_left(hub, settled)
+    for enabled, code in ((None, "client_gone"), (False, "client_gone"), (True, None)):
+        if enabled is not None:
+            hub.admin.execute(
+                "insert into clients (tenant_id, id, name, scopes, enabled)"
+                " values (%s, 'reader', 'LMS', '{}', %s)"
+                " on conflict (tenant_id, id) do update set enabled = excluded.enabled",
+                [settled, enabled],
+            )
+        export_id = hub.export(settled)
+        hub.admin.execute("update exports set client = 'reader' where id = %s", [export_id])
+        assert exporter().attempt(settled)
+        row = hub.exported(export_id)
+        assert (row["failure"] and row["failure"]["code"]) == code
+        assert nothing_left(hub, settled) == (code is not None)
+    assert row["lens_revision"] == 1
 
 
 @pytest.mark.parametrize("when", ["export_advanced", "run_started"])
