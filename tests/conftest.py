@@ -154,6 +154,7 @@ def settings_on(database_url: str, redis_url: str, folder: Path) -> Settings:
         redis_url=SecretStr(redis_url),
         object_store=str(folder / "objects"),
         secret_key=SecretStr("a secret of the tests that is long enough to be one"),
+        export_processes=0,  # but where exports are looked at
         lease=2.0,
         poll=0.2,
         metrics_port=0,

@@ -18,7 +18,7 @@ APPLIED = 'rosterhub_runs_ended_total{kind="import",state="applied"}'
 def begun(hub: Hub, start: Start, imports: int) -> Work:
     """A supervisor with a process of each kind and some for imports, all of them at work."""
     work = start(import_processes=imports)
-    hub.wait(lambda: work.lines.count("worker_started") == 3 + imports)
+    hub.wait(lambda: work.lines.count("worker_started") == 4 + imports)
     return work
 
 
@@ -37,7 +37,7 @@ def test_a_process_that_was_killed_is_replaced_while_the_others_go_on(
     everybody = work.children()
     victim = min(work.children("imports"))
     os.kill(victim, signal.SIGKILL)
-    hub.wait(lambda: len(work.children() - {victim}) == 5)
+    hub.wait(lambda: len(work.children() - {victim}) == 6)
     assert everybody - {victim} < work.children()
     run_id = hub.push(district, package())
     hub.wait(lambda: hub.run(run_id)["state"] == "applied")
