@@ -52,6 +52,8 @@ from api.mappings import (
 )
 from api.metrics import Metrics, Requests
 from api.oauth import Manners, Token
+from api.openapi.document import Site
+from api.openapi.pages import documenting
 from api.origins import Origins
 from api.policy import DistrictPolicy
 from api.previews import PATIENCE, Preview, Previews
@@ -151,6 +153,7 @@ def create_gateway(
         | reading(settings, vault, database)
         | auditing(database)
     )
+    routes |= documenting(routes, site_of(settings))
     for path, resource in routes.items():
         app.add_route(path, resource)
     return Gateway(app, streams)
@@ -329,6 +332,12 @@ def auditing(database: Database) -> Routes:
         "/api/v1/audit.csv": AuditCsv(database),
         "/api/v1/audit.ndjson": AuditNdjson(database),
     }
+
+
+def site_of(settings: Settings) -> Site:
+    """What the documents say of this installation."""
+    base = public_url(settings)
+    return Site(base, base + errors.TOKEN, settings.page_default, settings.page_max)
 
 
 def public_url(settings: Settings) -> str:

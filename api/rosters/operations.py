@@ -13,6 +13,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal, Placehol
 
 from api.rosters.conditions import HAD
 from api.rosters.sight import Rows
+from schemas import scopes
 from schemas.columns import Column
 from schemas.roster import AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
@@ -21,9 +22,9 @@ from schemas.roster.teaching import Class, Course, Enrollment
 
 ROOT = "/ims/oneroster/rostering/v1p2"
 
-FULL = ("roster.readonly",)
-CORE = ("roster.readonly", "roster-core.readonly")
-PRIVILEGED = ("roster-demographics.readonly",)
+FULL = (scopes.ROSTER,)
+CORE = (scopes.ROSTER, scopes.CORE)
+PRIVILEGED = (scopes.DEMOGRAPHICS,)
 
 Condition: TypeAlias = Callable[[Rows], Composable]
 """Whether `live` belongs there; the identifiers of the address are parameters."""

@@ -34,13 +34,10 @@ from api.rosters.totals import total_of
 from schemas.errors import Missing
 from schemas.rest.records import Records, Related, Row
 from schemas.roster import AnyEntity
-from schemas.roster.people import Demographics, Role, UserProfile
+from schemas.roster.people import Role, UserProfile
 
 REVALIDATE = "private, no-cache"
 TURN = 250  # records written at a stretch
-
-READ = Needs("roster.read")
-DEMOGRAPHICS = Needs("roster.demographics")
 
 
 def version_of_the_code() -> str:
@@ -81,8 +78,8 @@ class Roster:
     """What collections and single records share."""
 
     def __init__(self, operation: Operation, reader: Reader) -> None:
-        self.needs = DEMOGRAPHICS if operation.entity is Demographics else READ
-        self._operation = operation
+        self.needs = Needs(any_of=frozenset(operation.scopes))
+        self.operation = operation
         self._reader = reader
         self._records = Records(operation.entity, reader.base)
         self._asking = Asking(
@@ -93,7 +90,7 @@ class Roster:
         self, connection: Connection, tenant_id: int, question: Question
     ) -> Snapshot:
         """The roster as it stands, or as it was at the moment that is asked for."""
-        state = await state_of(connection, tenant_id, self._operation.entity)
+        state = await state_of(connection, tenant_id, self.operation.entity)
         tag = f"{state['version']}/{question.rows.sight.tag}"
         key = await resolved(connection, tenant_id, question.parameters)
         key |= {"tenant_id": tenant_id, **question.identifiers}
@@ -126,7 +123,7 @@ class Roster:
         for start in range(0, len(rows), TURN):
             part: Sequence[Row] = rows[start : start + TURN]
             if veil is not None:
-                part = veil.rows(self._operation.entity, part)
+                part = veil.rows(self.operation.entity, part)
             bodies += [selected(self._records.write(row, related), wanted) for row in part]
             await asyncio.sleep(0)
         return bodies
@@ -138,7 +135,7 @@ class Roster:
         key = {**snapshot.key, "owners": [record["sourced_id"] for record in records]}
         children: dict[str, list[str]] = defaultdict(list)
         if self._records.has_children and question.asks("children"):
-            query = selects.children(self._operation.entity, question.rows)
+            query = selects.children(self.operation.entity, question.rows)
             for row in await fetched(snapshot.connection, query, key):
                 children[row["parent_sourced_id"]].append(row["sourced_id"])
         if not self._records.has_parts:
@@ -190,11 +187,11 @@ class Collection(Roster):
         announce(req, resp, question.page, total, self._reader.base)
         counted(resp, len(rows))
         bodies = await self._bodies(rows, related, question)
-        send(resp, {self._operation.key: bodies})
+        send(resp, {self.operation.key: bodies})
 
     async def _look_for_parents(self, snapshot: Snapshot, question: Question) -> None:
         """Raises Missing where a record that the address names is not there."""
-        for parent in self._operation.parents:
+        for parent in self.operation.parents:
             conditions = [
                 condition(question.rows)
                 for condition in (*parent.view.conditions, *parent.conditions)
@@ -212,7 +209,7 @@ class Collection(Roster):
 
     async def _page(self, snapshot: Snapshot, question: Question) -> list[DictRow]:
         """The rows of the page."""
-        entity, rows = self._operation.entity, question.rows
+        entity, rows = self.operation.entity, question.rows
         if question.whole and question.order.is_default and not (rows.past and rows.masked):
             query = selects.first_page(entity, rows)
         else:
@@ -234,14 +231,14 @@ class Single(Roster):
             if self._unchanged(req, resp, tenant_id, snapshot):
                 return
             conditions = [selects.named(FIRST), *question.conditions]
-            query = selects.single(self._operation.entity, question.rows, conditions)
+            query = selects.single(self.operation.entity, question.rows, conditions)
             rows = await fetched(connection, query, snapshot.key)
             if not rows:
                 raise Missing
             related = await self._related(snapshot, question, rows)
         counted(resp, 1)
         (body,) = await self._bodies(rows, related, question)
-        send(resp, {self._operation.key: body})
+        send(resp, {self.operation.key: body})
 
 
 async def fetched(
