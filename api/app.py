@@ -60,6 +60,8 @@ from api.mappings import (
 )
 from api.metrics import Metrics, Requests
 from api.oauth import Manners, Token
+from api.openapi.document import Site
+from api.openapi.pages import documenting
 from api.origins import Origins
 from api.policy import DistrictPolicy
 from api.previews import PATIENCE, Preview, Previews
@@ -162,6 +164,7 @@ def create_gateway(
         | staying_in_step(settings, vault, database, bell, streams)
         | auditing(database)
     )
+    routes |= documenting(routes, site_of(settings))
     for path, resource in routes.items():
         app.add_route(path, resource)
     return Gateway(app, streams)
@@ -384,6 +387,12 @@ def auditing(database: Database) -> Routes:
         "/api/v1/audit.csv": AuditCsv(database),
         "/api/v1/audit.ndjson": AuditNdjson(database),
     }
+
+
+def site_of(settings: Settings) -> Site:
+    """What the documents say of this installation."""
+    base = public_url(settings)
+    return Site(base, base + errors.TOKEN, settings.page_default, settings.page_max)
 
 
 def public_url(settings: Settings) -> str:

@@ -17,8 +17,9 @@ from falcon.asgi import Request, Response
 from api import spreadsheets
 from api.findings import Key, Resource, fetched, key_of
 from api.form import counted, dump
-from api.found import Looked, Told, look, wanted
+from api.found import WHICH, Looked, Told, look, wanted
 from api.language import language_of
+from api.openapi.described import LANGUAGE, Stream, described
 from schemas.errors import BadRequest
 from schemas.rulebook import SEVERITIES, Language
 
@@ -67,6 +68,7 @@ class Download(Resource):
 class Csv(Download):
     """`/api/v1/imports/{run_id}/findings.csv`."""
 
+    @described(Stream("text/csv"), query=(*WHICH, LANGUAGE))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """All findings as a file for Excel."""
         language = language_of(req)
@@ -87,6 +89,7 @@ class Csv(Download):
 class Ndjson(Download):
     """`/api/v1/imports/{run_id}/findings.ndjson`."""
 
+    @described(Stream("application/x-ndjson"), query=WHICH)
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """All findings, one JSON object a line."""
         key = key_of(req, run_id) | wanted(req)
@@ -103,6 +106,7 @@ class Ndjson(Download):
 class Rows(Download):
     """`/api/v1/imports/{run_id}/findings/rows`."""
 
+    @described(Stream("text/csv"), query=(*WHICH, LANGUAGE))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """The faulty rows of one file as they came, with what is wrong and what to do."""
         language = language_of(req)
