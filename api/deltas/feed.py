@@ -23,6 +23,8 @@ from api.deltas.reading import SQL, Pages, View
 from api.deltas.waiting import Waiting
 from api.findings_downloads import NDJSON
 from api.form import counted, dump, send
+from api.openapi import answers
+from api.openapi.described import PAGED, Listed, a_number, a_text, described
 from api.rosters.sight import Sight
 from api.words import among
 from schemas.errors import BadRequest, Gone, Missing, Unavailable
@@ -119,6 +121,15 @@ class Deltas:
         self._objects = objects
         self._lines = lines
 
+    @described(
+        Listed(answers.FeedEvent),
+        query=(
+            *PAGED,
+            a_text("entity", "Events of this collection, or of several with commas between."),
+            a_number("wait", "Seconds to wait for something new.", most=WAIT_MAX),
+        ),
+        refusals=(410,),
+    )
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page of events; with `wait`, as soon as there is one."""
         caller, view, limit = caller_of(req), self._feed.view(req), limit_of(req)

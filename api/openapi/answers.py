@@ -677,3 +677,93 @@ class AuditEntry(TypedDict):
     chain: UUID
     seq: int
     hash: str
+
+
+# --- Exports -------------------------------------------------------------------------------
+
+
+class ExportFile(TypedDict):
+    """The file of an export that is completed."""
+
+    name: str
+    bytes: int
+    sha256: str
+    deleted_at: datetime | None
+
+
+class ExportShown(TypedDict):
+    """An export: what is wanted, how far it is, what came of it."""
+
+    id: UUID
+    kind: Literal["export"]
+    state: str
+    wanted: Json
+    client: str | None
+    schedule: UUID | None
+    due_at: datetime | None
+    attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    created_by: str
+    cancelled_by: str | None
+    version: int | None
+    since: int | None
+    profile: str | None
+    identifiers: str | None
+    files: Json
+    counts: Json | None
+    replaced: Any
+    failure: Coded | None
+    package: ExportFile | None
+    links: dict[str, str]
+
+
+class Fetched(ExportFile):
+    """Where a file can be fetched, and until when."""
+
+    url: str
+    expires_at: datetime
+
+
+class ScheduleShown(TypedDict):
+    """A schedule of exports."""
+
+    id: UUID
+    name: str
+    cron: str
+    time_zone: str
+    export: Json
+    client: str | None
+    enabled: bool
+    next_at: datetime | None
+    last_at: datetime | None
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+
+
+# --- The delta feed ------------------------------------------------------------------------
+
+
+class FeedEvent(TypedDict):
+    """A record that was created, updated or deleted, or the end of a version."""
+
+    version: int
+    action: str
+
+
+class SumShown(TypedDict):
+    """What the records of an entity add up to; `school` null: all of them."""
+
+    entity: str
+    school: str | None
+
+
+class SumsShown(TypedDict):
+    """The checksums of a version."""
+
+    version: int
+    publishedAt: datetime | None
+    items: list[SumShown]
+    next: None

@@ -21,6 +21,7 @@ from api.openapi import answers, classes, reads
 from api.openapi.described import Body, Listed, Parameter, Stream, Told, told_by
 from api.rosters.operations import ROOT
 from api.rosters.reading import CODE, Roster
+from schemas.rest.editions import ONE_TWO
 from schemas.scopes import CLIENT_SCOPES, opened
 
 Json: TypeAlias = dict[str, Any]
@@ -68,7 +69,10 @@ HEADERS: Final[Mapping[str, Json]] = {
         "schema": {"type": "integer", "minimum": 0},
     },
 }
-TAGS: Final[Mapping[str, str]] = {"rostering": "OneRoster 1.2 rostering: every read of it."}
+TAGS: Final[Mapping[str, str]] = {
+    "rostering": "OneRoster 1.2 rostering: every read of it.",
+    "rostering 1.1": "The same for systems that speak OneRoster 1.1.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +154,8 @@ def read(resource: Roster, site: Site) -> Operation:
     return Operation(
         reads.path(asked),
         "get",
-        asked.id,
-        "rostering",
+        asked.id if asked.edition is ONE_TWO else f"{asked.id}In1p1",
+        "rostering" if asked.edition is ONE_TWO else "rostering 1.1",
         reads.summary(asked),
         "",
         cast("Guarded", resource),
@@ -184,7 +188,11 @@ def document(routes: Mapping[str, Guarded], site: Site) -> Json:
 
 def discovery(routes: Mapping[str, Guarded], site: Site) -> Json:
     """The rostering service alone: what a consumer discovers."""
-    found = [each for each in described_of(routes, site) if isinstance(each.resource, Roster)]
+    found = [
+        each
+        for each in described_of(routes, site)
+        if isinstance(each.resource, Roster) and each.tag == "rostering"
+    ]
     return written(found, site, site.base + ROOT, ROOT)
 
 

@@ -4,8 +4,9 @@ from typing import Any, Final
 
 from api.openapi.classes import filter_schema, many, partial, ref
 from api.openapi.described import Parameter, Told
-from api.rosters.operations import FIRST, ROOT, Operation
+from api.rosters.operations import FIRST, SERVICE, Operation
 from api.rosters.paging import INT32
+from schemas.rest.editions import ONE_TWO
 from schemas.rest.properties import top_level
 from schemas.roster import AnyEntity
 
@@ -30,7 +31,9 @@ ORDER_BY: Final = Parameter(
 
 
 def told(operation: Operation, page_default: int, page_max: int) -> Told:
-    """What a read takes and answers."""
+    """What a read takes and answers. The shapes are those of 1.2; 1.1 is read as objects."""
+    if operation.edition is not ONE_TWO:
+        return plainly(operation, page_default, page_max)
     shape = {"anyOf": [ref(operation.entity.rest), ref(partial(operation.entity))]}
     body: dict[str, Any] = {
         "type": "object",
@@ -54,6 +57,23 @@ def told(operation: Operation, page_default: int, page_max: int) -> Told:
         ),
         headers=("ETag", "Link", "X-Total-Count"),
     )
+
+
+def plainly(operation: Operation, page_default: int, page_max: int) -> Told:
+    """The same of another edition, whose classes its own documents describe."""
+    one = {"type": "object"}
+    body = {
+        "type": "object",
+        "properties": {operation.key: one if operation.single else many(one)},
+        "required": [operation.key],
+    }
+    text = {"type": "string"}
+    asked = [Parameter("fields", "These properties and no others.", text)]
+    if not operation.single:
+        asked += [limit(page_default, page_max), OFFSET, ORDER_BY]
+        asked += [Parameter("sort", "What the records are ordered by.", text)]
+        asked += [Parameter("filter", "Which records are wanted.", text)]
+    return Told({200: body, 304: None}, tuple(asked), headers=("ETag",))
 
 
 def listed(fields: Parameter) -> Parameter:
@@ -90,13 +110,13 @@ def wanted(entity: AnyEntity) -> Parameter:
 
 def path(operation: Operation) -> str:
     """The address, with the names that the binding gives its identifiers."""
-    text = operation.path
+    text, root = operation.path, operation.edition.address(SERVICE)
     if operation.single:
-        return f"{ROOT}/{text}".replace(f"{{{FIRST}}}", "{sourcedId}")
+        return f"{root}/{text}".replace(f"{{{FIRST}}}", "{sourcedId}")
     for parent in operation.parents:
         noun = parent.view.one[0].lower() + parent.view.one[1:]
         text = text.replace(f"{{{parent.parameter}}}", f"{{{noun}SourcedId}}")
-    return f"{ROOT}/{text}"
+    return f"{root}/{text}"
 
 
 def summary(operation: Operation) -> str:
