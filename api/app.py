@@ -22,6 +22,11 @@ from api.cors import Cors
 from api.credentials import Credentials
 from api.database import Database
 from api.deliveries import Deliveries, Delivery, Resend, ResendMany
+from api.deltas.checksums import Checksums
+from api.deltas.feed import Deltas, Feed
+from api.deltas.objects import Objects as DeltaObjects
+from api.deltas.places import Cursors
+from api.deltas.waiting import Waiting
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
 from api.diffs import Ndjson as DiffNdjson
@@ -62,7 +67,7 @@ from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
 from api.rosters.collation import SortKeys
 from api.rosters.lenses import Sights
-from api.rosters.operations import OPERATIONS
+from api.rosters.operations import OPERATIONS, OPERATIONS_1P1
 from api.rosters.reading import Collection, Reader, Single
 from api.segments import Segments
 from api.streams import Streams
@@ -149,6 +154,7 @@ def create_gateway(
         | erasing(settings, database, bell)
         | ringing(settings, vault, database, bell, streams)
         | reading(settings, vault, database)
+        | staying_in_step(settings, vault, database, bell, streams)
         | auditing(database)
     )
     for path, resource in routes.items():
@@ -306,7 +312,7 @@ def ringing(
 
 
 def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
-    """The rosters, as the standard names them."""
+    """The rosters, as the standard names them, and as its edition 1.1 does."""
     reader = Reader(
         database,
         SortKeys(database),
@@ -318,7 +324,22 @@ def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
     )
     return {
         operation.route: (Single if operation.single else Collection)(operation, reader)
-        for operation in OPERATIONS
+        for operation in (*OPERATIONS, *OPERATIONS_1P1)
+    }
+
+
+def staying_in_step(
+    settings: Settings, vault: Vault, database: Database, bell: Bell, streams: Streams
+) -> Routes:
+    """What happened since, and the proof that nothing is missing."""
+    base = public_url(settings)
+    waiting = Waiting(database, streams)
+    feed = Feed(database, Cursors(vault), waiting, bell, Sights(vault), base)
+    objects = DeltaObjects(base)
+    return {
+        "/api/v1/deltas": Deltas(feed, objects),
+        "/api/v1/deltas.ndjson": Deltas(feed, objects, lines=True),
+        "/api/v1/checksums": Checksums(feed),
     }
 
 

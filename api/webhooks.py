@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID, uuid4
 
 from falcon.asgi import Request, Response
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import ForeignKeyViolation, LockNotAvailable
 from psycopg.rows import DictRow
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -159,7 +159,10 @@ class Webhooks(Resource):
             row = await cursor.fetchone()
             if row is None or row["number"] >= WEBHOOKS_MAX:
                 raise TooManyWebhooks(f"A district has {WEBHOOKS_MAX} webhooks at most.")
-            await connection.execute(SQL["create"], values)
+            try:
+                await connection.execute(SQL["create"], values)
+            except ForeignKeyViolation as error:
+                raise Rejected("There is no client with this id.", field="client") from error
             made = await one(connection, values | {"client": client_of(caller)})
         resp.location = f"{PATH}/{webhook_id}"
         send(resp, as_json(made) | {"secret": shown_secret(secret)}, HTTPStatus.CREATED)
@@ -278,8 +281,7 @@ class Statistics(Resource):
 
 def client_of(caller: Caller) -> str | None:
     """The client that the caller is; None: the district itself, or an administrator."""
-    client: str | None = getattr(caller, "client", None)
-    return client
+    return caller.client
 
 
 def allowed(wall: Wall, url: str) -> None:

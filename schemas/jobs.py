@@ -6,11 +6,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-ProcessKind: TypeAlias = Literal["imports", "webhooks", "service"]
+ProcessKind: TypeAlias = Literal["imports", "webhooks", "deltas", "service"]
 PROCESSES: Mapping[ProcessKind, tuple[str, ...]] = {
     "imports": ("imports",),
     "webhooks": ("webhooks",),
-    "service": ("exports", "deltas", "maintenance"),
+    "deltas": ("deltas",),
+    "service": ("exports", "maintenance"),
 }
 """Which queues each kind of worker process serves: imports and webhooks wait for nobody else."""
 
@@ -60,5 +61,18 @@ class SendWebhooks(Job):
     queue = "webhooks"
 
 
-AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping | SendWebhooks
-JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict, PreviewMapping, SendWebhooks)
+class PrepareDeltas(Job):
+    """A district has a version, or a lens, for which the feed is not prepared."""
+
+    kind = "prepare_deltas"
+    queue = "deltas"
+
+
+AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping | SendWebhooks | PrepareDeltas
+JOBS: tuple[type[Job], ...] = (
+    ImportRoster,
+    PurgeDistrict,
+    PreviewMapping,
+    SendWebhooks,
+    PrepareDeltas,
+)

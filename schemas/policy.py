@@ -88,6 +88,7 @@ class Policy(_Part):
     uploads_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 24.0
     runs_days: Days = 365
     audit_days: Annotated[int, Field(ge=30, le=3660)] = 730
+    feed_days: Annotated[int, Field(ge=1, le=3660)] = 30
     deleted_days: Days | None = None
     """Days after which who was deleted is erased; None: never."""
     history_days: Days | None = None

@@ -110,6 +110,10 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "Days that the audit keeps who read or changed what.",
         "誰が何を読み、何を変えたかを監査記録に残す日数。",
     ),
+    "feed_days": (
+        "Days that a consumer of the delta feed may stay away before it has to begin again.",
+        "差分フィードの利用側が、最初からやり直さずに離れていられる日数。",
+    ),
     "deleted_days": (
         "Days after which deleted people and deleted records of people are erased; `null`: never.",
         "削除された人と人のレコードを何日後に消去するか。`null` は消去しません。",

@@ -10,19 +10,20 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias, assert_never
 
 import psycopg
 import structlog
 
 from pipeline import claims
 from pipeline.database import connect
-from schemas.jobs import ProcessKind
+from schemas.jobs import PrepareDeltas
 from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from workers import previews
 from workers.audit import Keeper
 from workers.bells import heard
+from workers.deltas import deltas
 from workers.heads import Heads
 from workers.imports import Importer, limits
 from workers.maintenance import sweep
@@ -33,6 +34,10 @@ from workers.scratch import sweep as sweep_scratch
 from workers.signals import asked_to_stop
 
 SWEEP = 60.0  # seconds
+
+DeskKind: TypeAlias = Literal["imports", "deltas", "service"]
+"""The kinds of process that do one thing after the other; webhooks are sent by another program."""
+
 log = structlog.get_logger()
 
 
@@ -87,10 +92,17 @@ def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]
     worker = f"{socket.gethostname()}:{os.getpid()}"
     store = open_store(settings.object_store)
     importer = Importer(settings, store, emit, worker, stopping, to_district)
+    ring = ring_on(redis_url)
+
+    def attempt(tenant_id: int) -> bool:
+        done = importer.attempt(tenant_id)
+        if done:
+            ring(PrepareDeltas(tenant_id=tenant_id))
+        return done
 
     def work() -> None:
         # Whose turn it is, is asked again after every run: who came meanwhile may be next.
-        while not stopping.is_set() and any(importer.attempt(each) for each in due(importer.url)):
+        while not stopping.is_set() and any(attempt(each) for each in due(importer.url)):
             pass
 
     return work
@@ -120,14 +132,24 @@ def keeper_of(settings: Settings) -> Keeper:
     return Keeper(plain(settings.database_url), heads, settings.audit_heads)
 
 
-def run(settings: Settings, kind: ProcessKind) -> None:
-    """Work until told to stop. `imports` does imports, `service` what has no other process."""
+def duty(settings: Settings, kind: DeskKind, stopping: threading.Event) -> tuple[Desk, float]:
+    """What a kind of process does, and after how many seconds it looks though nobody rings."""
+    match kind:
+        case "imports":
+            return Desk(kind, imports(settings, stopping), stopping), settings.poll
+        case "deltas":
+            return Desk(kind, deltas(settings, stopping), stopping), settings.poll
+        case "service":
+            keeper = keeper_of(settings)
+            return Desk(kind, service(settings, keeper), stopping, keeper.leave), SWEEP
+        case _:
+            assert_never(kind)
+
+
+def run(settings: Settings, kind: DeskKind) -> None:
+    """Work until told to stop."""
     stopping = asked_to_stop()
-    if kind == "imports":
-        desk, every = Desk(kind, imports(settings, stopping), stopping), settings.poll
-    else:
-        keeper = keeper_of(settings)
-        desk, every = Desk(kind, service(settings, keeper), stopping, keeper.leave), SWEEP
+    desk, every = duty(settings, kind, stopping)
     with heard(plain(settings.redis_url), kind, desk.ring):
         desk.watch(every)
         with desk.free:  # the work at hand ends first; it has seen the sign

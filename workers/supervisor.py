@@ -86,7 +86,7 @@ def main(settings: Settings, command: Command) -> int:
 
 def staffed(settings: Settings, command: Command, env: Mapping[str, str]) -> list[Post]:
     """The posts of this machine."""
-    kinds: list[ProcessKind] = ["service", "webhooks"]
+    kinds: list[ProcessKind] = ["service", "webhooks", "deltas"]
     kinds += ["imports"] * settings.import_processes
     return [Post(kind, command(kind), env) for kind in kinds]
 

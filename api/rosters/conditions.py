@@ -18,6 +18,7 @@ from api.rosters.binding import Before, Bind
 from api.rosters.collation import Needed, considered, key_of
 from api.rosters.filters import Clause, Filter, InvalidFilterField, Predicate
 from api.rosters.folding import fold, folded, spellings
+from api.rosters.roles import HAD, first_role
 from api.rosters.sight import Rows
 from schemas.columns import (
     AnyColumn,
@@ -36,12 +37,15 @@ from schemas.columns import (
     Whole,
     Year,
 )
+from schemas.rest.editions import Vocabulary
 from schemas.rest.properties import (
+    FirstRole,
     Half,
     Linked,
     Modified,
     Never,
     OfChild,
+    OfOrgs,
     OfPart,
     Own,
     Property,
@@ -79,13 +83,6 @@ INDEXED = frozenset(
     }
 )
 """What an index of its table begins with, behind the tenant, in the order of bytes."""
-
-HAD = SQL(
-    "part.tenant_id = %(tenant_id)s and part.user_sourced_id = live.sourced_id"
-    " and (part.status = 'active'"
-    " or (live.status <> 'active' and part.version >= live.version))"
-)
-"""The parts that JSON shows of `live`: the living, and what went with a deleted user."""
 
 # The spellings of a value that are in the index, found letter by letter: so an index by bytes finds
 # it in any case. One on lower(…) would be of no use: row-level security lets nothing but plain
@@ -146,10 +143,10 @@ class Conditions:
     def _property(self, path: str) -> Property:
         """What the field is; one that is hidden is not there."""
         if self._ground.rows.sight.compares(self._entity, path):
-            prop = property_of(self._entity, path)
+            prop = property_of(self._entity, path, self._ground.rows.edition)
             if prop is not None:
                 return prop
-            if is_object(self._entity, path):
+            if is_object(self._entity, path, self._ground.rows.edition):
                 raise InvalidFilterField(f"filter: '{path}' is an object: name what is in it.")
         raise InvalidFilterField(f"filter: '{path}' is not a property of these records.")
 
@@ -185,6 +182,10 @@ class Comparison:
                 return self._any_child(says)
             case OfPart():
                 return self._any_part(prop)
+            case FirstRole():
+                return self._text(first_role(self.ground.rows))
+            case OfOrgs(says=says):
+                return self._any_org(says)
             case Modified():
                 return self._modified()
             case Undeclared(key=key):
@@ -194,12 +195,15 @@ class Comparison:
             case _:
                 assert_never(prop)
 
+    def _shown(self, column: AnyColumn, own: Composable) -> Composable:
+        return expressions.shown(column, own, self.ground.bind, self.ground.rows.edition)
+
     def _own(self, column: AnyColumn) -> Identifier:
         return Identifier(self.alias, column.name)
 
     def _value_of(self, column: AnyColumn, own: Composable) -> Composable:
         """A single value by its kind. What it contains is asked of its text, whatever it is."""
-        shown = expressions.shown(column, own, self.ground.bind)
+        shown = self._shown(column, own)
         if self.clause.predicate == "~":
             return self._text(shown)
         match column:
@@ -265,10 +269,22 @@ class Comparison:
 
     def _word(self, column: Choice, own: Composable, shown: Composable) -> Composable:
         """A word of the vocabulary is stored as it is shown, so that indexes find it."""
+        closed = self.ground.rows.edition.vocabularies.get(column)
+        if closed is not None:
+            return self._closed(closed, own, shown)
         known = {fold(word): word for word in column.words}
         word = known.get(fold(self.clause.value))
         if self.clause.predicate == "=" and word is not None:
             return self._compared(own, word)
+        return self._text(shown)
+
+    def _closed(self, words: Vocabulary, own: Composable, shown: Composable) -> Composable:
+        """One of several stored words is shown as this one."""
+        known = {fold(word): word for word in words.words}
+        word = known.get(fold(self.clause.value))
+        stored = None if word is None else words.stored(word)
+        if self.clause.predicate == "=" and stored is not None:
+            return SQL("{} = any({})").format(own, self.ground.bind(stored))
         return self._text(shown)
 
     def _identifier(self, own: Composable, column: Key | Ref | None = None) -> Composable:
@@ -303,13 +319,16 @@ class Comparison:
         """What a reference says."""
         if says == "sourcedId":
             return self._identifier(own, column)
-        return self._text(expressions.said(file, own, says, self.ground.base, self.ground.bind))
+        ground = self.ground
+        return self._text(
+            expressions.said(file, own, says, ground.base, ground.bind, edition=ground.rows.edition)
+        )
 
     def _set(self, column: AnyColumn) -> Composed:
         """A list of plain values: equal as a set, or with any of the values."""
         self._refuse_order()
         wanted = [fold(value) for value in self.clause.value.split(",")]
-        shown = expressions.shown(column, SQL("item"), self.ground.bind)
+        shown = self._shown(column, SQL("item"))
         item = self._folded(shown, "".join(wanted))
         if self.clause.predicate == "~":
             return SQL("exists (select from unnest({}) as item where {} = any({}))").format(
@@ -340,6 +359,14 @@ class Comparison:
             "exists (select from {} as child where child.tenant_id = %(tenant_id)s"
             " and child.parent_sourced_id = live.sourced_id and child.status = 'active' and {})"
         ).format(self.ground.rows.seen(self.entity), self._link(self.entity.file, own, says))
+
+    def _any_org(self, says: Says) -> Composed:
+        """The primary org, or that of any role."""
+        self._refuse_order()
+        primary, of_role = User.primary_org_sourced_id, Role.org_sourced_id
+        return SQL("({} or {})").format(
+            self.of(Linked(primary, says)), self.of(OfPart(Role, Linked(of_role, says)))
+        )
 
     def _any_part(self, prop: OfPart) -> Composed:
         """Any part that the record shows."""

@@ -1,8 +1,9 @@
 """The values of properties in SQL, as JSON shows them: filter and sort mean what is read."""
 
+import json
 from typing import assert_never
 
-from psycopg.sql import SQL, Composable, Composed
+from psycopg.sql import SQL, Composable, Composed, Literal
 
 from api.rosters.binding import Bind
 from schemas.columns import (
@@ -22,9 +23,10 @@ from schemas.columns import (
     Whole,
     Year,
 )
-from schemas.rest.faces import EXTENSION, PROFILE_URI, UUID_FORM, UUID_URI, target
+from schemas.rest.editions import EXTENSION, ONE_TWO, Edition, Vocabulary
+from schemas.rest.faces import PROFILE_URI, UUID_FORM, UUID_URI, target
 from schemas.rest.properties import Half, Says, is_profile
-from schemas.rest.records import ALWAYS, METADATA
+from schemas.rest.records import METADATA
 
 # Most identifiers stand in an address as they are, which is cheap to see.
 QUOTED = SQL("case when {own} ~ '^[A-Za-z0-9_.~-]*$' then {own} else quoted({own}) end")
@@ -40,8 +42,10 @@ HALVES = {
 }
 
 
-def shown(column: AnyColumn, own: Composable, bind: Bind) -> Composable:
+def shown(column: AnyColumn, own: Composable, bind: Bind, edition: Edition = ONE_TWO) -> Composable:
     """The text of a value, or of one item of a list."""
+    if (closed := edition.vocabularies.get(column)) is not None:
+        return called(closed, own)
     match column:
         case Key() | Ref() if is_profile(column):
             return PROFILE.format(
@@ -61,12 +65,19 @@ def shown(column: AnyColumn, own: Composable, bind: Bind) -> Composable:
             return SQL("trim_scale({})::text").format(own)
         case Instant():
             return instant(own)
-        case Text() if column in ALWAYS:
+        case Text() if column in edition.always:
             return SQL("coalesce({}, '')").format(own)
         case Key() | Text() | Texts() | Choice() | Choices() | Pairs() | Year() | Ref() | Refs():
             return own
         case _:
             assert_never(column)
+
+
+def called(words: Vocabulary, own: Composable) -> Composed:
+    """What a stored word is called in a closed vocabulary."""
+    return SQL(
+        "case when {own} is not null then coalesce({said}::jsonb ->> {own}, {other}) end"
+    ).format(own=own, said=Literal(json.dumps(dict(words.said))), other=Literal(words.other))
 
 
 def instant(own: Composable) -> Composed:
@@ -79,9 +90,11 @@ def half(prop: Half) -> Composable:
     return HALVES[prop.side]
 
 
-def said(file: str, own: Composable, says: Says, base: str, bind: Bind) -> Composable:
+def said(
+    file: str, own: Composable, says: Says, base: str, bind: Bind, *, edition: Edition = ONE_TWO
+) -> Composable:
     """What a reference says of the record of a file with this identifier."""
-    address, noun = target(file, base)
+    address, noun = target(file, base, edition)
     match says:
         case "sourcedId":
             return own

@@ -28,19 +28,33 @@ from api.rosters.collation import SortKeys
 from api.rosters.operations import FIRST, Operation
 from api.rosters.paging import announce
 from api.rosters.questions import Asking, Question
+from api.rosters.remarks import remarks
 from api.rosters.selection import selected
 from api.rosters.sight import Sight, sight_of
 from api.rosters.totals import total_of
 from schemas.errors import Missing
+from schemas.rest.editions import ONE_TWO
 from schemas.rest.records import Records, Related, Row
 from schemas.roster import AnyEntity
 from schemas.roster.people import Demographics, Role, UserProfile
+from schemas.scopes import CLIENT_SCOPES
 
 REVALIDATE = "private, no-cache"
 TURN = 250  # records written at a stretch
 
 READ = Needs("roster.read")
 DEMOGRAPHICS = Needs("roster.demographics")
+
+
+def needs_of(operation: Operation) -> Needs:
+    """What an operation asks of its caller. 1.1 takes the scopes of either edition."""
+    if operation.edition is ONE_TWO:
+        return DEMOGRAPHICS if operation.entity is Demographics else READ
+    return Needs(
+        any_of=frozenset(
+            scope for scope in CLIENT_SCOPES if scope.rpartition("/")[2] in operation.scopes
+        )
+    )
 
 
 def version_of_the_code() -> str:
@@ -81,10 +95,10 @@ class Roster:
     """What collections and single records share."""
 
     def __init__(self, operation: Operation, reader: Reader) -> None:
-        self.needs = DEMOGRAPHICS if operation.entity is Demographics else READ
+        self.needs = needs_of(operation)
         self._operation = operation
         self._reader = reader
-        self._records = Records(operation.entity, reader.base)
+        self._records = Records(operation.entity, reader.base, operation.edition)
         self._asking = Asking(
             operation, reader.base, reader.page_default, reader.page_max, reader.sight_of
         )
@@ -94,7 +108,7 @@ class Roster:
     ) -> Snapshot:
         """The roster as it stands, or as it was at the moment that is asked for."""
         state = await state_of(connection, tenant_id, self._operation.entity)
-        tag = f"{state['version']}/{question.rows.sight.tag}"
+        tag = f"{state['version']}/{self._operation.edition.name}/{question.rows.sight.tag}"
         key = await resolved(connection, tenant_id, question.parameters)
         key |= {"tenant_id": tenant_id, **question.identifiers}
         if question.moment is not None:
@@ -143,10 +157,14 @@ class Roster:
                 children[row["parent_sourced_id"]].append(row["sourced_id"])
         if not self._records.has_parts:
             return Related(children, {}, {})
+        if self._operation.edition.one_role:
+            return Related(
+                children, await self._parts(snapshot, question, Role, ("role", "orgs"), key), {}
+            )
         return Related(
             children,
-            await self._parts(snapshot, question, Role, "roles", key),
-            await self._parts(snapshot, question, UserProfile, "userProfiles", key),
+            await self._parts(snapshot, question, Role, ("roles",), key),
+            await self._parts(snapshot, question, UserProfile, ("userProfiles",), key),
         )
 
     async def _parts(
@@ -154,12 +172,12 @@ class Roster:
         snapshot: Snapshot,
         question: Question,
         part: AnyEntity,
-        name: str,
+        names: tuple[str, ...],
         key: Mapping[str, object],
     ) -> dict[str, list[DictRow]]:
-        """The parts of one kind, by their user."""
+        """The parts of one kind, by their user, if they are shown under any of the names."""
         found: dict[str, list[DictRow]] = defaultdict(list)
-        if question.asks(name):
+        if any(question.asks(name) for name in names):
             query = selects.parts(part, question.rows)
             for row in await fetched(snapshot.connection, query, key):
                 found[row["user_sourced_id"]].append(row)
@@ -190,7 +208,7 @@ class Collection(Roster):
         announce(req, resp, question.page, total, self._reader.base)
         counted(resp, len(rows))
         bodies = await self._bodies(rows, related, question)
-        send(resp, {self._operation.key: bodies})
+        send(resp, {self._operation.key: bodies} | remarks(req, question))
 
     async def _look_for_parents(self, snapshot: Snapshot, question: Question) -> None:
         """Raises Missing where a record that the address names is not there."""
@@ -241,7 +259,7 @@ class Single(Roster):
             related = await self._related(snapshot, question, rows)
         counted(resp, 1)
         (body,) = await self._bodies(rows, related, question)
-        send(resp, {self._operation.key: body})
+        send(resp, {self._operation.key: body} | remarks(req, question))
 
 
 async def fetched(

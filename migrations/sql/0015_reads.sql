@@ -1,4 +1,4 @@
--- depends: 0011_aliases
+-- depends: 0014_erasures
 
 -- What reads by vendors need beside the roster: sort keys, and ways to the records that are asked for.
 

@@ -18,7 +18,8 @@ from falcon.asgi import SSEvent
 from api.progress import SILENCE, with_pings
 from schemas.events import EVENT, Event, FileAdvanced, RunEnded, RunStarted, stream
 from schemas.runs import State
-from tests.api.conftest import Books, District, Serve, Server
+from schemas.settings import Settings
+from tests.api.conftest import Books, District, Serve, Server, Standing
 
 NOW = "2026-04-01T00:00:00Z"
 
@@ -61,8 +62,13 @@ def kinds(answer: requests.Response) -> list[str]:
 
 
 @pytest.fixture
-def server(serve: Serve) -> Server:
-    return serve()
+def settings(standing: Standing) -> Settings:
+    return standing.settings
+
+
+@pytest.fixture
+def server(standing: Standing) -> Server:
+    return standing.server
 
 
 def started(run_id: str, attempt: int = 1) -> Event:

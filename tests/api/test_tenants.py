@@ -6,7 +6,7 @@ import falcon.inspect
 import pytest
 from falcon.testing import Result
 
-from api.rosters.operations import OPERATIONS, ROOT
+from api.rosters.operations import OPERATIONS, OPERATIONS_1P1, ROOT
 from tests.api.conftest import Books, Client, District
 
 OPEN = {"/health", "/health/live", "/health/ready", "/token"}
@@ -90,7 +90,7 @@ WEBHOOKS = {"/api/v1/webhooks"} | {
 }
 MATRIX = OPEN | ADMINISTRATORS | SETTINGS | LISTS | RUNS | ACTS | MAPPINGS | RECORDS
 # What these answer with is looked at in rosters/test_operations.py.
-MATRIX |= {operation.route for operation in OPERATIONS}
+MATRIX |= {operation.route for operation in (*OPERATIONS, *OPERATIONS_1P1)}
 MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK | ERASURES
 MATRIX |= EVENTS | WEBHOOKS
 

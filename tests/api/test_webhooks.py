@@ -49,7 +49,14 @@ def database_url(settings: Settings) -> str:
 
 @pytest.fixture
 def north(books: Books) -> District:
-    return books.district(f"north-{uuid4().hex}")
+    north = books.district(f"north-{uuid4().hex}")
+    with books.connected("rosterhub_control") as connection:
+        for client in ("lms", "sis"):
+            connection.execute(
+                "insert into clients (tenant_id, id, name, scopes) values (%s, %s, '', '{}')",
+                [north.tenant_id, client],
+            )
+    return north
 
 
 @pytest.fixture
@@ -206,6 +213,15 @@ def test_a_client_sees_and_makes_its_own(
         assert hub.post(f"{PATH}/{hidden['id']}/test", north.key).status_code == 404
         assert hub.get(f"{PATH}/{hidden['id']}/deliveries", north.key).status_code == 404
     assert make(client="sis")["client"] == "lms"
+
+
+def test_the_webhooks_of_a_client_end_with_it(hub: Client, north: District, make: Make) -> None:
+    made, kept = make(client="lms"), make()
+    refused = hub.post(PATH, north.key, json={"url": URL, "client": "nobody"})
+    assert (refused.status_code, refused.json["field"]) == (422, "client")
+    assert hub.delete("/api/v1/clients/lms", north.key).status_code == 204
+    assert [each["id"] for each in hub.get(PATH, north.key).json["items"]] == [kept["id"]]
+    assert hub.get(f"{PATH}/{made['id']}", north.key).status_code == 404
 
 
 def test_what_is_no_id_is_no_webhook(hub: Client, north: District, make: Make) -> None:

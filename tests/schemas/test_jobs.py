@@ -20,6 +20,7 @@ from schemas.jobs import (
     QUEUES,
     ImportRoster,
     Job,
+    PrepareDeltas,
     PreviewMapping,
     PurgeDistrict,
     SendWebhooks,
@@ -31,6 +32,7 @@ RUN = UUID("00000000-0000-4000-8000-000000000001")
 SENT = (
     ImportRoster(tenant_id=7, run_id=RUN),
     PurgeDistrict(tenant_id=7),
+    PrepareDeltas(tenant_id=7),
     PreviewMapping(tenant_id=7, preview_id=RUN),
     SendWebhooks(tenant_id=7),
 )

@@ -325,7 +325,7 @@ def test_what_is_sent_arrives_byte_by_byte(receiver: Receiver) -> None:
         (answers(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 50_000 + b"\r\n\r\n"), "head_too_large"),
         (answers(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000), "head_too_large"),
     ],
-    ids=repr,
+    ids=lambda each: each.__name__ if callable(each) else str(each),
 )
 def test_an_answer_counts_when_it_is_whole_and_says_so(
     receiver: Receiver, manner: Manner, failure: str | None
