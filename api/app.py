@@ -20,6 +20,7 @@ from api.client_keys import ClientKey, ClientKeys, ClientSecret, ClientSecrets
 from api.clients import Clients, OneClient
 from api.cors import Cors
 from api.credentials import Credentials
+from api.csv_exports import CsvDelta, CsvExport
 from api.database import Database
 from api.deliveries import Deliveries, Delivery, Resend, ResendMany
 from api.deltas.checksums import Checksums
@@ -32,10 +33,12 @@ from api.diffs import Diff
 from api.diffs import Ndjson as DiffNdjson
 from api.districts import District, Districts
 from api.door import Door
+from api.downloads import Download
 from api.erasures import Erasures, OneErasure
 from api.erasures import Release as ReleaseErased
 from api.events import Events as DistrictEvents
 from api.events import History
+from api.exports import CancelExport, DownloadAddress, Export, ExportEvents, Exports
 from api.findings import Findings, Groups, Summary
 from api.findings_downloads import Csv, Ndjson, Rows
 from api.health import Health, Live, Ready
@@ -69,6 +72,7 @@ from api.rosters.collation import SortKeys
 from api.rosters.lenses import Sights
 from api.rosters.operations import OPERATIONS, OPERATIONS_1P1
 from api.rosters.reading import Collection, Reader, Single
+from api.schedules import Schedule, Schedules
 from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller
@@ -151,6 +155,7 @@ def create_gateway(
         | managing(settings, database, bell, teller(redis))
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
+        | exporting(settings, database, bell, streams, Files(vault, objects, teller(redis)))
         | erasing(settings, database, bell)
         | ringing(settings, vault, database, bell, streams)
         | reading(settings, vault, database)
@@ -263,6 +268,35 @@ def mapping(settings: Settings, database: Database, bell: Bell) -> Routes:
         f"{root}/{{entity}}/versions/{{version}}/restore": Restore(database),
         f"{root}/{{entity}}/preview": Previews(database, *waiting),
         "/ims/oneroster/v1p2/mappings/{entity_type}": StandardMapping(one),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What exports need beside the others: keys for addresses, bytes, and who is told."""
+
+    vault: Vault
+    objects: Objects
+    tell: Tell
+
+
+def exporting(
+    settings: Settings, database: Database, bell: Bell, streams: Streams, files: Files
+) -> Routes:
+    """Packages out: asked for, on schedule, or one file at once."""
+    root, single = "/api/v1/exports", "/ims/oneroster/v1p2/csv/export/{entity}"
+    one = f"{root}/{{export_id}}"
+    return {
+        root: Exports(database, bell, settings.json_max),
+        one: Export(database),
+        f"{one}/cancel": CancelExport(database, files.tell),
+        f"{one}/download": DownloadAddress(database, files.vault, public_url(settings)),
+        f"{one}/events": ExportEvents(database, streams),
+        "/api/v1/downloads/{ticket}": Download(database, files.vault, files.objects),
+        "/api/v1/schedules": Schedules(database, settings.json_max),
+        "/api/v1/schedules/{schedule_id}": Schedule(database, settings.json_max),
+        single: CsvExport(database, files.vault),
+        f"{single}/delta": CsvDelta(database, files.vault),
     }
 
 

@@ -30,6 +30,10 @@ ROOT = Path(__file__).parents[1]
 S = TypeVar("S", bound=Server)
 RUNS = 20  # at the same time
 SERVERS = ROOT / ".rosterhub" / "tests"
+WAITING = {"test_dev.py"}
+"""Files that start whole hubs, besides those in `acceptance`."""
+EARLY = 0.8
+"""After which share of the other files the last of them begins."""
 # A test database may lose what it wants: durability is what tests/acceptance looks at, on its own.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -45,6 +49,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"PostgreSQL {config.getoption('--postgres')}, psycopg {psycopg.__version__}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lay the files that mostly wait evenly among those that work, for two files run at a time.
+
+    None of them comes last: the other process would have nothing left to do.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [path for path in files if path.parent.name == "acceptance" or path.name in WAITING]
+    others = [path for path in files if path not in waiting]
+    step = len(others) * EARLY / max(len(waiting), 1)
+    places = {path: float(number) for number, path in enumerate(others)}
+    places |= {path: number * step - 0.5 for number, path in enumerate(waiting)}
+    items[:] = [item for path in sorted(files, key=places.__getitem__) for item in files[path]]
 
 
 @contextmanager
@@ -134,6 +154,7 @@ def settings_on(database_url: str, redis_url: str, folder: Path) -> Settings:
         redis_url=SecretStr(redis_url),
         object_store=str(folder / "objects"),
         secret_key=SecretStr("a secret of the tests that is long enough to be one"),
+        export_processes=0,  # but where exports are looked at
         lease=2.0,
         poll=0.2,
         metrics_port=0,

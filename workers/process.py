@@ -2,7 +2,8 @@
 
 Dramatiq delivers the bells; a lost, doubled or late one changes nothing, for the process also asks
 PostgreSQL what is due, and a claim decides who works. One import at a time means that a file that
-brings its process down takes nothing else with it; the supervisor replaces the process.
+brings its process down takes nothing else with it; the supervisor replaces the process. Exports
+have processes of their own, for they take long and nobody else should wait for them.
 """
 
 import os
@@ -10,12 +11,12 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, assert_never
+from typing import Any, Literal, LiteralString, TypeAlias, assert_never
 
 import psycopg
 import structlog
 
-from pipeline import claims
+from pipeline import claims, exporting
 from pipeline.database import connect
 from schemas.jobs import PrepareDeltas
 from schemas.secrets import Vault
@@ -24,18 +25,20 @@ from workers import previews
 from workers.audit import Keeper
 from workers.bells import heard
 from workers.deltas import deltas
+from workers.exports import Exporter
 from workers.heads import Heads
 from workers.imports import Importer, limits
 from workers.maintenance import sweep
 from workers.objects import open_store
 from workers.observers import all_of, district_on, to_log, to_metrics, to_stream
 from workers.port import ring_on
+from workers.schedules import ask_due
 from workers.scratch import sweep as sweep_scratch
 from workers.signals import asked_to_stop
 
 SWEEP = 60.0  # seconds
 
-DeskKind: TypeAlias = Literal["imports", "deltas", "service"]
+DeskKind: TypeAlias = Literal["imports", "exports", "deltas", "service"]
 """The kinds of process that do one thing after the other; webhooks are sent by another program."""
 
 log = structlog.get_logger()
@@ -108,10 +111,28 @@ def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]
     return work
 
 
-def due(url: str) -> list[int]:
+def exports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
+    """Let schedules ask whose time has come, and work off the districts that have an export due."""
+    sweep_scratch(settings.work_folder)
+    emit = all_of(to_stream(plain(settings.redis_url)), to_metrics, to_log)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    exporter = Exporter(settings, open_store(settings.object_store), emit, worker, stopping)
+    waiting = exporting.NAMED["due"]
+
+    def work() -> None:
+        ask_due(exporter.url)
+        while not stopping.is_set() and any(
+            exporter.attempt(each) for each in due(exporter.url, waiting)
+        ):
+            pass
+
+    return work
+
+
+def due(url: str, waiting: LiteralString = claims.SQL["due"]) -> list[int]:
     """The districts with a run to do, the one served longest ago first."""
     with connect(url, role="rosterhub_control", name="rosterhub poll") as db:
-        return [tenant_id for (tenant_id,) in db.execute(claims.SQL["due"])]
+        return [tenant_id for (tenant_id,) in db.execute(waiting)]
 
 
 def service(settings: Settings, keeper: Keeper) -> Callable[[], None]:
@@ -137,6 +158,8 @@ def duty(settings: Settings, kind: DeskKind, stopping: threading.Event) -> tuple
     match kind:
         case "imports":
             return Desk(kind, imports(settings, stopping), stopping), settings.poll
+        case "exports":
+            return Desk(kind, exports(settings, stopping), stopping), settings.poll
         case "deltas":
             return Desk(kind, deltas(settings, stopping), stopping), settings.poll
         case "service":

@@ -88,6 +88,7 @@ def staffed(settings: Settings, command: Command, env: Mapping[str, str]) -> lis
     """The posts of this machine."""
     kinds: list[ProcessKind] = ["service", "webhooks", "deltas"]
     kinds += ["imports"] * settings.import_processes
+    kinds += ["exports"] * settings.export_processes
     return [Post(kind, command(kind), env) for kind in kinds]
 
 

@@ -1,4 +1,4 @@
--- depends: 0015_reads
+-- depends: 0016_exports
 
 -- What happens in a district, in the order in which it came to stand, and who is rung for it.
 

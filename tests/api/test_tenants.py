@@ -6,7 +6,8 @@ import falcon.inspect
 import pytest
 from falcon.testing import Result
 
-from api.rosters.operations import OPERATIONS, OPERATIONS_1P1, ROOT
+from api.rosters.operations import OPERATIONS, OPERATIONS_1P1, ROOT, SERVICE
+from schemas.rest.editions import ONE_ONE
 from tests.api.conftest import Books, Client, District
 
 OPEN = {"/health", "/health/live", "/health/ready", "/token"}
@@ -32,8 +33,10 @@ ERASURES = {
     "/api/v1/erasures/{erasure_id}",
     "/api/v1/erasures/{erasure_id}/release",
 }
+ROOTS = (ROOT, ONE_ONE.address(SERVICE))
 LISTS = {"/api/v1/imports"} | {
-    f"{ROOT}/{file}"
+    f"{root}/{file}"
+    for root in ROOTS
     for file in (
         "academicSessions",
         "classes",
@@ -74,7 +77,7 @@ MAPPINGS = {"/api/v1/mappings", "/ims/oneroster/v1p2/mappings/{entity_type}"} | 
         "{entity}/preview",
     )
 }
-RECORDS = {f"{path}/{{sourced_id}}" for path in LISTS if path.startswith(ROOT)}
+RECORDS = {f"{path}/{{sourced_id}}" for path in LISTS if path.startswith(ROOTS)}
 VERSION = "/api/v1/versions/{version}"
 HISTORY = {f"{VERSION}{rest}" for rest in ("", "/diff", "/diff.csv", "/diff.ndjson")}
 TIMELINES = {"/api/v1/versions", "/api/v1/records/{entity}/{sourced_id}/timeline"}

@@ -20,6 +20,7 @@ CONTROL_READS = {
     *("audit_chains", "clients", "districts", "mapping_previews", "runs"),
     *("webhook_deliveries", "webhooks"),
     *("feed_progress", "feed_sums"),
+    *("exports", "schedules"),
     *NOT_FOR_THE_APP,
 }
 
