@@ -1,4 +1,5 @@
 """Nothing is lost while others write; one checker judges, and finds what a naive cursor loses."""
+
 import random
 import threading
 import time
