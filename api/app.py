@@ -27,6 +27,7 @@ from api.deltas.checksums import Checksums
 from api.deltas.feed import Deltas, Feed
 from api.deltas.objects import Objects as DeltaObjects
 from api.deltas.places import Cursors
+from api.deltas.sharing import Pages
 from api.deltas.waiting import Waiting
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
@@ -372,10 +373,10 @@ def staying_in_step(
     base = public_url(settings)
     waiting = Waiting(database, streams)
     feed = Feed(database, Cursors(vault), waiting, bell, Sights(vault), base)
-    objects = DeltaObjects(base)
+    objects, pages = DeltaObjects(base), Pages()
     return {
-        "/api/v1/deltas": Deltas(feed, objects),
-        "/api/v1/deltas.ndjson": Deltas(feed, objects, lines=True),
+        "/api/v1/deltas": Deltas(feed, objects, pages),
+        "/api/v1/deltas.ndjson": Deltas(feed, objects, pages, lines=True),
         "/api/v1/checksums": Checksums(feed),
     }
 
