@@ -26,7 +26,7 @@ FIELDS = frozenset(
     {
         *("event", "level", "logger", "timestamp", "exception", "stack", "left_out", "pid"),
         *("tenant_id", "run_id", "upload_id", "request_id", "key", "client", "secret_id"),
-        *("export_id", "schedule_id", "desk", "kind", "queues"),
+        *("export_id", "schedule_id", "bytes", "desk", "kind", "queues"),
         *("method", "route", "status", "ms", "number", "port"),
         *("attempt", "fence", "stage", "state", "version", "findings", "file", "done", "total"),
         *("runs", "rows", "folders", "entries", "seconds", "counts"),

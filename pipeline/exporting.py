@@ -21,7 +21,7 @@ from psycopg.errors import LockNotAvailable, UniqueViolation
 from psycopg.sql import SQL, Composed, Literal
 from psycopg.types.json import Jsonb
 
-from pipeline import copying
+from pipeline import copying, events
 from pipeline.claims import Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.signs import BOM, Signs
@@ -36,6 +36,7 @@ from schemas.statements import load
 from schemas.veiling import veiled
 from schemas.view import EVERYTHING, View
 from schemas.visibility import WHOLE
+from schemas.webhooks import EventType, of_run
 from schemas.writing import (
     MANIFEST,
     SETTLED,
@@ -348,6 +349,8 @@ def complete(db: Connection, claim: ExportClaim, watch: Watch, made: Package, ke
         "sha256": made.sha256,
     }
     db.execute(NAMED["complete"], facts)
+    told = {name: facts[name] for name in ("version", "since", "profile")}
+    tell(db, claim, "csv.export.completed", "completed", told)
 
 
 def ended_well(claim: ExportClaim, made: Package) -> ExportEnded:
@@ -365,3 +368,12 @@ def fail(db: Connection, claim: ExportClaim, watch: Watch, failure: Mapping[str,
     """End the export without a package, in a transaction that holds the claim."""
     watch.over.set()
     db.execute(NAMED["fail"], {**claim.key, "failure": Jsonb(failure)})
+    tell(db, claim, "csv.export.failed", "failed", {"failure": failure["code"]})
+
+
+def tell(
+    db: Connection, claim: ExportClaim, event: EventType, state: str, told: Mapping[str, Any]
+) -> None:
+    """Let webhooks ring, in the transaction that ends the export."""
+    whose = {"client": claim.client, "schedule": claim.schedule_id and str(claim.schedule_id)}
+    events.emit(db, claim.tenant_id, event, of_run(claim.id, None, state, {**whose, **told}))

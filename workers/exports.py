@@ -8,8 +8,8 @@ the fence, so what it names is there entirely.
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import obstore
 import psycopg
@@ -30,6 +30,7 @@ from schemas.settings import Settings, plain
 from schemas.view import of_lens
 from workers import metrics
 from workers.imports import PAUSE_MAX, place_of
+from workers.observers import OfDistrict, all_of
 from workers.scratch import scratch
 
 FAILURES = {
@@ -58,6 +59,7 @@ class Exporter:
     emit: Emit
     worker: str
     stopping: threading.Event
+    to_district: OfDistrict | None = None
 
     @property
     def url(self) -> str:
@@ -71,9 +73,15 @@ class Exporter:
             if claim is None:
                 return False
             with metrics.SECONDS.labels(kind=KIND).time():
-                outcome = self._work(db, claim)
+                outcome = self._heard_in_district(tenant_id)._work(db, claim)  # noqa: SLF001  # our own
         metrics.ATTEMPTS.labels(kind=KIND, outcome=outcome).inc()
         return True
+
+    def _heard_in_district(self, tenant_id: int) -> Self:
+        """The same, for an attempt of which the district hears, too."""
+        if self.to_district is None:
+            return self
+        return replace(self, emit=all_of(self.emit, self.to_district(tenant_id)))
 
     def _work(self, db: Connection, claim: ExportClaim) -> str:
         try:

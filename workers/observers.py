@@ -79,7 +79,7 @@ def district_on(redis_url: str, ring: Ring) -> OfDistrict:
             nonlocal silent_until
             if time.monotonic() < silent_until:
                 return
-            if isinstance(event, RunStarted | RunEnded):
+            if isinstance(event, RunStarted | RunEnded | ExportEnded):
                 ring(SendWebhooks(tenant_id=tenant_id))
             try:
                 append(client, district_stream(tenant_id), event, length=DISTRICT_LENGTH)

@@ -114,9 +114,12 @@ def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]
 def exports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
     """Let schedules ask whose time has come, and work off the districts that have an export due."""
     sweep_scratch(settings.work_folder)
-    emit = all_of(to_stream(plain(settings.redis_url)), to_metrics, to_log)
+    redis_url = plain(settings.redis_url)
+    emit = all_of(to_stream(redis_url), to_metrics, to_log)
+    to_district = district_on(redis_url, ring_on(redis_url))
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    exporter = Exporter(settings, open_store(settings.object_store), emit, worker, stopping)
+    store = open_store(settings.object_store)
+    exporter = Exporter(settings, store, emit, worker, stopping, to_district)
     waiting = exporting.NAMED["due"]
 
     def work() -> None:

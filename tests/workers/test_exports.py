@@ -55,6 +55,12 @@ def nothing_left(hub: Hub, tenant_id: int) -> bool:
     return [each for each in folder.rglob("*") if each.is_file()] == []
 
 
+def rung(hub: Hub, export_id: UUID) -> list[str]:
+    """What webhooks are told of an export."""
+    query = "select type from webhook_events where body::jsonb -> 'data' ->> 'jobId' = %s"
+    return [kind for (kind,) in hub.admin.execute(query, [str(export_id)])]
+
+
 def test_an_attempt_leaves_a_package_that_its_row_describes(
     hub: Hub, settled: int, exporter: MakeExporter
 ) -> None:
@@ -79,6 +85,7 @@ def test_an_attempt_leaves_a_package_that_its_row_describes(
         bytes=row["bytes"],
     )
     assert {e.file for e in events if isinstance(e, ExportAdvanced)} == {*row["counts"]}
+    assert rung(hub, export_id) == ["csv.export.completed"]
     assert exporter().attempt(settled) is False
 
 
@@ -115,6 +122,7 @@ def test_an_export_that_was_interrupted_too_often_fails_in_both_languages(
     assert row["failure"]["en"].isascii()
     assert not row["failure"]["ja"].isascii()
     assert events == [ExportEnded(run_id=export_id, state="failed")]
+    assert rung(hub, export_id) == ["csv.export.failed"]
 
 
 def test_for_a_client_that_is_gone_or_disabled_nothing_is_exported(
