@@ -12,7 +12,7 @@ import structlog
 from falcon.asgi import Request, Response
 
 ID = "X-Request-ID"
-WELL_FORMED = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+WELL_FORMED = re.compile(r"[0-9A-Fa-f-]{16,64}")  # a name or an address is none
 UNMATCHED = "unmatched"
 
 log = structlog.get_logger("rosterhub.access")
@@ -28,14 +28,16 @@ class Observe(Protocol):
 class Answers:
     """Middleware around everything else."""
 
-    def __init__(self, observe: Observe) -> None:
+    def __init__(self, observe: Observe, public_url: str) -> None:
         self._observe = observe
+        self._always = [*ALWAYS, STRICT] if public_url.startswith("https:") else [*ALWAYS]
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Take or give an id, and start the clock."""
         given = req.get_header(ID) or ""
         req.context.id = given if WELL_FORMED.fullmatch(given) else uuid4().hex
         req.context.caller = None
+        req.context.address = None
         req.context.began = time.perf_counter()
         resp.set_header(ID, req.context.id)
 
@@ -43,6 +45,7 @@ class Answers:
         self, req: Request, resp: Response, _resource: object, _succeeded: object
     ) -> None:
         """Add the headers, then write down what happened."""
+        resp.set_headers(self._always)
         secure(resp)
         seconds = time.perf_counter() - req.context.began
         route = req.uri_template or UNMATCHED
@@ -55,16 +58,24 @@ class Answers:
             status=resp.status_code,
             ms=round(seconds * 1000, 1),
             key=caller and caller.key_id,
+            client=caller and caller.client,
             request_id=req.context.id,
         )
 
 
+ALWAYS = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
+STRICT = ("Strict-Transport-Security", "max-age=31536000")
+"""Where clients know the hub by https, a browser speaks nothing else with it for a year."""
+NOTHING = "default-src 'none'; frame-ancestors 'none'"
+"""What an answer may load or be shown in, unless it says so itself as a page does."""
+
+
 def secure(resp: Response) -> None:
     """Headers for browsers and caches; roster data is kept by nobody who was not told how."""
-    resp.set_header("X-Content-Type-Options", "nosniff")
-    resp.set_header("Referrer-Policy", "no-referrer")
+    if resp.get_header("Content-Security-Policy") is None:
+        resp.set_header("Content-Security-Policy", NOTHING)
     if resp.get_header("Cache-Control") is None:
-        resp.cache_control = ["no-store"]
+        resp.set_header("Cache-Control", "no-store")
 
 
 def known(method: str) -> str:

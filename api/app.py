@@ -7,21 +7,46 @@ import falcon.asgi
 from falcon.asgi import Request, Response
 
 from api import errors
+from api.addresses import Addresses
 from api.admin_keys import AdminKey, AdminKeys
 from api.aliases import Aliases
 from api.answers import Answers
+from api.audit import Audit
+from api.audit_book import Book
+from api.audit_lists import AuditCsv, AuditNdjson, Entries
 from api.bell import Bell
-from api.caller import Door, Guarded
+from api.caller import Guarded
+from api.client_keys import ClientKey, ClientKeys, ClientSecret, ClientSecrets
+from api.clients import Clients, OneClient
+from api.cors import Cors
+from api.credentials import Credentials
+from api.csv_exports import CsvDelta, CsvExport
 from api.database import Database
+from api.deliveries import Deliveries, Delivery, Resend, ResendMany
+from api.deltas.checksums import Checksums
+from api.deltas.feed import Deltas, Feed
+from api.deltas.objects import Objects as DeltaObjects
+from api.deltas.places import Cursors
+from api.deltas.sharing import Pages
+from api.deltas.waiting import Waiting
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
 from api.diffs import Ndjson as DiffNdjson
 from api.districts import District, Districts
+from api.door import Door
+from api.downloads import Download
+from api.erasures import Erasures, OneErasure
+from api.erasures import Release as ReleaseErased
+from api.events import Events as DistrictEvents
+from api.events import History
+from api.exports import CancelExport, DownloadAddress, Export, ExportEvents, Exports
 from api.findings import Findings, Groups, Summary
 from api.findings_downloads import Csv, Ndjson, Rows
 from api.health import Health, Live, Ready
 from api.imports import Import, Imports
 from api.keys import Key, Keys
+from api.lenses import ClientLens, LensExplained
+from api.limits import Limits
 from api.managing import Cancel, Retry
 from api.mapping_tables import Table, Tables
 from api.mappings import (
@@ -35,22 +60,35 @@ from api.mappings import (
     Versions,
 )
 from api.metrics import Metrics, Requests
+from api.oauth import Manners, Token
+from api.openapi.document import Site
+from api.openapi.pages import documenting
+from api.origins import Origins
 from api.policy import DistrictPolicy
 from api.previews import PATIENCE, Preview, Previews
 from api.progress import Events
 from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, RunPreview
+from api.rates import Rates
 from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
-from api.rosters import ROOT, Collection, Reader, Single
+from api.rosters.collation import SortKeys
+from api.rosters.lenses import Sights
+from api.rosters.operations import OPERATIONS, OPERATIONS_1P1
+from api.rosters.reading import Collection, Reader, Single
+from api.schedules import Schedule, Schedules
 from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller
 from api.timeline import Timeline
+from api.tokens import Tokens
 from api.uploads import Intake, Objects
 from api.versions import Release, RosterVersion, RosterVersions, Undo
-from schemas.roster import PARTS, ROSTERING
+from api.webhooks import Rotate, Statistics, Trial, Webhook, Webhooks
+from schemas.sealing import Seal
 from schemas.secrets import Vault
 from schemas.settings import Settings
+from schemas.wall import Wall
+from schemas.webhooks import SEALED_FOR
 from workers.port import Ring
 
 App: TypeAlias = "falcon.asgi.App[Request, Response]"
@@ -85,16 +123,27 @@ def create_gateway(
 ) -> Gateway:
     """The gateway with these collaborators."""
     bell, streams, requests = Bell(ring), Streams(redis), Requests()
-    objects = Objects(settings.object_store)
+    objects, book = Objects(settings.object_store), Book(database, requests.registry)
+    rates = Rates(redis, requests.limited)
+    tokens = Tokens(vault, public_url(settings), settings.token_lifetime)
     app: App = falcon.asgi.App(
         middleware=[
             Connections(database),
+            book,
             objects,
             bell,
             streams,
-            Answers(requests.observe),
+            Answers(requests.observe, public_url(settings)),
+            Audit(book),
+            Limits(settings.query_max, settings.headers_max),
             Segments(),
-            Door(database, vault),
+            Cors(database),
+            Door(
+                Credentials(database, vault, tokens),
+                Addresses(settings.proxies),
+                rates,
+                settings.rate_limit,
+            ),
         ]
     )
     app.req_options.keep_blank_qs_values = True  # `fields=` is wrong, not absent
@@ -103,13 +152,20 @@ def create_gateway(
     routes = (
         operating(database, redis, requests)
         | administering(settings, vault, database, bell)
+        | opening(settings, vault, database, tokens, rates)
         | importing(database, Intake(objects, settings.upload_max), bell, streams)
         | mapping(settings, database, bell)
         | managing(settings, database, bell, teller(redis))
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
-        | reading(settings, database)
+        | exporting(settings, database, bell, streams, Files(vault, objects, teller(redis)))
+        | erasing(settings, database, bell)
+        | ringing(settings, vault, database, bell, streams)
+        | reading(settings, vault, database)
+        | staying_in_step(settings, vault, database, bell, streams)
+        | auditing(database)
     )
+    routes |= documenting(routes, site_of(settings))
     for path, resource in routes.items():
         app.add_route(path, resource)
     return Gateway(app, streams)
@@ -134,6 +190,26 @@ def administering(settings: Settings, vault: Vault, database: Database, bell: Be
         "/api/v1/keys/{key_id}": Key(database),
         "/api/v1/admin-keys": AdminKeys(database),
         "/api/v1/admin-keys/{key_id}": AdminKey(database),
+    }
+
+
+def opening(
+    settings: Settings, vault: Vault, database: Database, tokens: Tokens, rates: Rates
+) -> Routes:
+    """The systems that read a district's roster, and how they get in."""
+    one, json_max = "/api/v1/clients/{client_id}", settings.json_max
+    manners = Manners(settings.rate_limit, settings.token_in_body, settings.token_refusal)
+    return {
+        errors.TOKEN: Token(database, vault, tokens, rates, manners),
+        "/api/v1/clients": Clients(database, vault, public_url(settings) + errors.TOKEN, json_max),
+        one: OneClient(database, json_max),
+        f"{one}/secrets": ClientSecrets(database, vault, json_max),
+        f"{one}/secrets/{{secret_id}}": ClientSecret(database),
+        f"{one}/keys": ClientKeys(database, vault, json_max),
+        f"{one}/keys/{{key_id}}": ClientKey(database),
+        f"{one}/lens": ClientLens(database, json_max),
+        f"{one}/lens/explain": LensExplained(database, vault),
+        "/api/v1/origins": Origins(database, json_max),
     }
 
 
@@ -199,6 +275,35 @@ def mapping(settings: Settings, database: Database, bell: Bell) -> Routes:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What exports need beside the others: keys for addresses, bytes, and who is told."""
+
+    vault: Vault
+    objects: Objects
+    tell: Tell
+
+
+def exporting(
+    settings: Settings, database: Database, bell: Bell, streams: Streams, files: Files
+) -> Routes:
+    """Packages out: asked for, on schedule, or one file at once."""
+    root, single = "/api/v1/exports", "/ims/oneroster/v1p2/csv/export/{entity}"
+    one = f"{root}/{{export_id}}"
+    return {
+        root: Exports(database, bell, settings.json_max),
+        one: Export(database),
+        f"{one}/cancel": CancelExport(database, files.tell),
+        f"{one}/download": DownloadAddress(database, files.vault, public_url(settings)),
+        f"{one}/events": ExportEvents(database, streams),
+        "/api/v1/downloads/{ticket}": Download(database, files.vault, files.objects),
+        "/api/v1/schedules": Schedules(database, settings.json_max),
+        "/api/v1/schedules/{schedule_id}": Schedule(database, settings.json_max),
+        single: CsvExport(database, files.vault),
+        f"{single}/delta": CsvDelta(database, files.vault),
+    }
+
+
 def remembering(database: Database, bell: Bell) -> Routes:
     """What every import did, and the way back."""
     version = "/api/v1/versions/{version}"
@@ -214,13 +319,81 @@ def remembering(database: Database, bell: Bell) -> Routes:
     }
 
 
-def reading(settings: Settings, database: Database) -> Routes:
-    """The rosters, as the standard names them. Parts are read inside their user."""
-    reader = Reader(database, public_url(settings), settings.page_default, settings.page_max)
-    entities = [entity for entity in ROSTERING if entity not in PARTS]
-    collections: Routes = {f"{ROOT}/{e.file}": Collection(e, reader) for e in entities}
-    singles: Routes = {f"{ROOT}/{e.file}/{{sourced_id}}": Single(e, reader) for e in entities}
-    return collections | singles
+def erasing(settings: Settings, database: Database, bell: Bell) -> Routes:
+    """The one way out for personal data."""
+    return {
+        "/api/v1/erasures": Erasures(database, bell, settings.json_max),
+        "/api/v1/erasures/{erasure_id}": OneErasure(database),
+        "/api/v1/erasures/{erasure_id}/release": ReleaseErased(database),
+    }
+
+
+def ringing(
+    settings: Settings, vault: Vault, database: Database, bell: Bell, streams: Streams
+) -> Routes:
+    """What happens in a district, and who is rung for it."""
+    one, with_bell = "/api/v1/webhooks/{webhook_id}", (database, bell, settings.json_max)
+    wall, seal = Wall.of(settings.webhook_allow), Seal(vault, SEALED_FOR)
+    return {
+        "/api/v1/events": DistrictEvents(database, streams),
+        "/api/v1/events/history": History(database),
+        "/api/v1/webhooks": Webhooks(*with_bell, wall, seal),
+        one: Webhook(*with_bell, wall),
+        f"{one}/secret/rotate": Rotate(*with_bell, seal),
+        f"{one}/test": Trial(*with_bell),
+        f"{one}/statistics": Statistics(*with_bell),
+        f"{one}/resend": ResendMany(*with_bell),
+        f"{one}/deliveries": Deliveries(*with_bell),
+        f"{one}/deliveries/{{delivery_id}}": Delivery(*with_bell),
+        f"{one}/deliveries/{{delivery_id}}/resend": Resend(*with_bell),
+    }
+
+
+def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
+    """The rosters, as the standard names them, and as its edition 1.1 does."""
+    reader = Reader(
+        database,
+        SortKeys(database),
+        public_url(settings),
+        settings.page_default,
+        settings.page_max,
+        settings.query_timeout,
+        Sights(vault),
+    )
+    return {
+        operation.route: (Single if operation.single else Collection)(operation, reader)
+        for operation in (*OPERATIONS, *OPERATIONS_1P1)
+    }
+
+
+def staying_in_step(
+    settings: Settings, vault: Vault, database: Database, bell: Bell, streams: Streams
+) -> Routes:
+    """What happened since, and the proof that nothing is missing."""
+    base = public_url(settings)
+    waiting = Waiting(database, streams)
+    feed = Feed(database, Cursors(vault), waiting, bell, Sights(vault), base)
+    objects, pages = DeltaObjects(base), Pages()
+    return {
+        "/api/v1/deltas": Deltas(feed, objects, pages),
+        "/api/v1/deltas.ndjson": Deltas(feed, objects, pages, lines=True),
+        "/api/v1/checksums": Checksums(feed),
+    }
+
+
+def auditing(database: Database) -> Routes:
+    """Who read or changed what."""
+    return {
+        "/api/v1/audit": Entries(database),
+        "/api/v1/audit.csv": AuditCsv(database),
+        "/api/v1/audit.ndjson": AuditNdjson(database),
+    }
+
+
+def site_of(settings: Settings) -> Site:
+    """What the documents say of this installation."""
+    base = public_url(settings)
+    return Site(base, base + errors.TOKEN, settings.page_default, settings.page_max)
 
 
 def public_url(settings: Settings) -> str:

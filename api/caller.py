@@ -1,37 +1,30 @@
-"""Who is asking: a key becomes a caller before any resource is reached.
+"""Who is asking, and what a resource asks of them.
 
-A resource says what it needs; one that says nothing cannot be routed. A district's key speaks for
-its district only. An administrator's key speaks for the district that `X-RosterHub-District` names.
+A resource says what it needs; one that says nothing cannot be routed. A district's own key, and the
+keys and tokens of its clients, speak for their district only. An administrator's key speaks for the
+district that `X-RosterHub-District` names.
 """
 
-import asyncio
-from dataclasses import dataclass
-from typing import Protocol, cast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
-import structlog
-from falcon.asgi import Request, Response
-from psycopg import AsyncConnection, Error
-from psycopg.rows import DictRow
+from falcon.asgi import Request
 
-from api.database import Database
-from schemas.errors import BadRequest, Forbidden, Missing, Unauthorised
-from schemas.scopes import SCOPES, Scope
-from schemas.secrets import ApiKey, Vault, parse_key
-from schemas.statements import load
+from schemas.errors import BadRequest, Forbidden
+from schemas.scopes import Scope, opened
 
-SQL = load("api", "caller.sql")
 DISTRICT = "X-RosterHub-District"
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a resource asks of its caller."""
+    """What a resource asks of its caller. `any_of`: one of these scopes is enough."""
 
     scope: Scope | None = None
     administrator: bool = False
     district: bool = True
+    any_of: frozenset[str] = field(default=frozenset(), kw_only=True)
 
 
 HUB = Needs(administrator=True, district=False)
@@ -39,6 +32,9 @@ HUB = Needs(administrator=True, district=False)
 
 KEYS = Needs(administrator=True)
 """An administrator, for one district."""
+
+SETTINGS = Needs("settings")
+"""Whoever decides for a district."""
 
 
 class Guarded(Protocol):
@@ -51,13 +47,23 @@ class Guarded(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A key, and what its holder may do."""
+    """A credential, and what its holder may do and see.
+
+    `scopes` are all that its own open. `client` is the system that asks, `lens` what that may see
+    (as it is stored); None: the district itself or an administrator, who see everything.
+    `version` is that of the district's roster, looked up with the credential: after the request
+    came, so whoever was told of a version before gets no older one.
+    """
 
     key_id: str
     scopes: frozenset[str]
     tenant_id: int | None = None
     district: str | None = None
     administrator: bool = False
+    client: str | None = None
+    lens: Mapping[str, Any] | None = None
+    lens_revision: int = 0
+    version: int = 0
 
     @property
     def tenant(self) -> int:
@@ -78,103 +84,23 @@ def caller_of(req: Request) -> Caller:
     return cast("Caller", req.context.caller)
 
 
-class Door:
-    """Middleware: nobody reaches a guarded resource without a key that may."""
-
-    def __init__(self, database: Database, vault: Vault) -> None:
-        self._database = database
-        self._vault = vault
-        self._touches: set[asyncio.Task[None]] = set()
-
-    async def process_shutdown(self, _scope: object, _event: object) -> None:
-        """Finish writing down who was here."""
-        await asyncio.gather(*self._touches, return_exceptions=True)
-
-    async def process_resource(
-        self, req: Request, _resp: Response, resource: object, _params: object
-    ) -> None:
-        """Identify the caller, then compare with what the resource needs."""
-        needs = cast("Guarded", resource).needs
-        if needs is not None:
-            caller = req.context.caller = await self._identify(presented(req), req)
-            permit(caller, needs)
-
-    async def _identify(self, key: ApiKey, req: Request) -> Caller:
-        async with self._database.lookup() as connection:
-            match key.kind:
-                case "live":
-                    return await self._district_key(connection, key, req.get_header(DISTRICT))
-                case "admin":
-                    return await self._admin_key(connection, key, req.get_header(DISTRICT))
-
-    async def _district_key(
-        self, connection: AsyncConnection[DictRow], key: ApiKey, named: str | None
-    ) -> Caller:
-        row = await self._verified(connection, "district_keys", key)
-        if named not in (None, row["district"]):
-            raise Forbidden("This key speaks for its own district only.")
-        self._touch(row, "touch_key", [row["tenant_id"], key.id])
-        return Caller(key.id, frozenset(row["scopes"]), row["tenant_id"], row["district"])
-
-    async def _admin_key(
-        self, connection: AsyncConnection[DictRow], key: ApiKey, named: str | None
-    ) -> Caller:
-        row = await self._verified(connection, "admin_keys", key)
-        self._touch(row, "touch_admin_key", [key.id])
-        if named is None:
-            return Caller(key.id, frozenset(SCOPES), administrator=True)
-        tenant_id = await district_named(connection, named)
-        return Caller(key.id, frozenset(SCOPES), tenant_id, named, administrator=True)
-
-    async def _verified(
-        self, connection: AsyncConnection[DictRow], statement: str, key: ApiKey
-    ) -> DictRow:
-        """The usable key of this id whose secret was presented."""
-        async with await connection.execute(SQL[statement], [key.id]) as cursor:
-            async for row in cursor:
-                if self._vault.verifies(key, row["hash"]):
-                    return row
-        raise Unauthorised
-
-    def _touch(self, row: DictRow, statement: str, parameters: list[object]) -> None:
-        """Remember when the key was used last, behind the request's back."""
-        if row["untouched"]:
-            task = asyncio.create_task(self._write(statement, parameters))
-            self._touches.add(task)
-            task.add_done_callback(self._touches.discard)
-
-    async def _write(self, statement: str, parameters: list[object]) -> None:
-        try:
-            async with self._database.lookup() as connection:
-                await connection.execute(SQL[statement], parameters)
-        except Error as error:
-            log.warning("last_use_not_written", error=type(error).__name__)
-
-
-def presented(req: Request) -> ApiKey:
-    """The key in the request: `Authorization: Bearer`, or `X-API-Key`."""
-    scheme, _, token = (req.get_header("Authorization") or "").partition(" ")
-    text = token.strip() if scheme.lower() == "bearer" else req.get_header("X-API-Key")
-    key = parse_key(text or "")
-    if key is None:
-        raise Unauthorised
-    return key
-
-
 def permit(caller: Caller, needs: Needs) -> None:
     """Refuse a caller who may not."""
     if needs.administrator and not caller.administrator:
         raise Forbidden("Only an administrator's key may do that.")
     if needs.scope is not None and needs.scope not in caller.scopes:
         raise Forbidden(f"The key lacks the scope {needs.scope}.", scope=needs.scope)
+    if needs.any_of and needs.any_of.isdisjoint(caller.scopes):
+        wanted = sorted(needs.any_of)
+        raise Forbidden(f"One of these scopes is needed: {', '.join(wanted)}.", scopes=wanted)
     if needs.district and caller.tenant_id is None:
         raise DistrictNotNamed
 
 
-async def district_named(connection: AsyncConnection[DictRow], named: str) -> int:
-    """The tenant of a living district."""
-    async with await connection.execute(SQL["district"], [named]) as cursor:
-        row = await cursor.fetchone()
-    if row is None:
-        raise Missing("There is no district with this id.", field=DISTRICT)
-    return int(row["tenant_id"])
+def permit_to_grant(caller: Caller, scopes: Iterable[str]) -> None:
+    """Refuse a caller who would hand out more than they may do themselves."""
+    if beyond := sorted(opened(scopes) - caller.scopes):
+        raise Forbidden(
+            f"A key grants only what it may do itself; this one lacks {', '.join(beyond)}.",
+            scopes=beyond,
+        )

@@ -5,9 +5,9 @@ the role could look past row-level security. A database that is away is an outag
 never a reason not to start: the pools try again whenever somebody asks.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 
 import psycopg
 import structlog
@@ -23,6 +23,7 @@ CONTROL = "rosterhub_control"
 
 CONNECT = 2  # seconds for one attempt to connect
 PATIENCE = 2.0  # seconds to wait for a connection before a request is told to come back
+LOOKS = 2  # connections for what every request looks up; one fetch of a kind runs at a time
 
 Connection: TypeAlias = AsyncConnection[DictRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
@@ -42,6 +43,7 @@ class Database:
         self._milliseconds = str(round(query_timeout * 1000))
         self._app = self._pool(APP, size)
         self._control = self._pool(CONTROL, max(2, size // 2))
+        self._looks = self._pool(CONTROL, LOOKS, in_one_trip=True)
 
     async def open(self) -> None:
         """Start connecting; refuse an unsafe role at once, tolerate an absent server."""
@@ -51,11 +53,13 @@ class Database:
             log.warning("database_away", error=type(error).__name__)
         await self._app.open()
         await self._control.open()
+        await self._looks.open()
 
     async def close(self) -> None:
         """Give every connection back."""
         await self._app.close()
         await self._control.close()
+        await self._looks.close()
 
     @asynccontextmanager
     async def tenant(self, tenant_id: int, *, snapshot: bool = False) -> AsyncIterator[Connection]:
@@ -81,6 +85,24 @@ class Database:
         async with alive(self._control) as connection:
             yield connection
 
+    async def look(
+        self, statement: LiteralString, parameters: Sequence[object] = ()
+    ) -> list[DictRow]:
+        """The rows of what every request looks up before a district is known, in one round trip.
+
+        Nobody looks at these connections before and after; one that a restart of PostgreSQL has
+        killed is known by its use, and another one is asked.
+        """
+        for _ in range(LOOKS):
+            async with self._looks.connection() as connection:
+                try:
+                    return await rows_of(connection, statement, parameters)
+                except psycopg.OperationalError:
+                    if not connection.closed:
+                        raise
+        async with self._looks.connection() as connection:
+            return await rows_of(connection, statement, parameters)
+
     async def _check(self) -> None:
         connection: Connection = await AsyncConnection.connect(
             self._url, autocommit=True, connect_timeout=CONNECT, row_factory=dict_row
@@ -88,7 +110,7 @@ class Database:
         async with connection:
             await self._configure(APP)(connection)
 
-    def _pool(self, role: str, size: int) -> Pool:
+    def _pool(self, role: str, size: int, *, in_one_trip: bool = False) -> Pool:
         return AsyncConnectionPool(
             self._url,
             connection_class=AsyncConnection[DictRow],
@@ -101,8 +123,8 @@ class Database:
             max_size=size,
             open=False,
             configure=self._configure(role),
-            reset=leave_tenant,
-            name=role,
+            reset=None if in_one_trip else leave_tenant,
+            name=f"{role} looks" if in_one_trip else role,
             timeout=PATIENCE,
             # Short: a pool that gave up tries again for the next request, not minutes later.
             reconnect_timeout=PATIENCE,
@@ -114,6 +136,14 @@ class Database:
             await refuse_unsafe(connection)
 
         return configure
+
+
+async def rows_of(
+    connection: Connection, statement: LiteralString, parameters: Sequence[object]
+) -> list[DictRow]:
+    """Every row of a statement."""
+    cursor = await connection.execute(statement, parameters)
+    return await cursor.fetchall()
 
 
 @asynccontextmanager

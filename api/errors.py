@@ -1,7 +1,8 @@
 """The one translation from what went wrong to what the client reads.
 
-Under /ims the standard's status object, everywhere else problem details (RFC 9457). A service that
-did not answer is "busy, come back"; a fault of ours is logged and says nothing about itself.
+Under /ims the standard's status object, at /token the words of RFC 6749, everywhere else problem
+details (RFC 9457). A service that did not answer is "busy, come back"; a fault of ours is logged
+and says nothing about itself.
 """
 
 from http import HTTPStatus
@@ -17,9 +18,20 @@ from falcon.asgi import Request, Response
 from obstore.exceptions import BaseError as ObjectStoreError
 from redis.exceptions import RedisError
 
-from schemas.errors import BadRequest, Missing, RosterHubError, TooLarge, Unauthorised, Unavailable
+from schemas.errors import (
+    BadRequest,
+    Missing,
+    OAuthRefused,
+    RateLimited,
+    RosterHubError,
+    TooLarge,
+    Unauthorised,
+    Unavailable,
+)
 
 STANDARD = "/ims/"
+ROOT_1P1 = "/ims/oneroster/v1p1"
+TOKEN = "/token"  # noqa: S105 -- the address at which clients ask for one
 RETRY_AFTER = "5"  # seconds
 
 AnyApp: TypeAlias = "falcon.asgi.App[Request, Response]"
@@ -39,6 +51,18 @@ IMSX_CODES = frozenset(
     }
 )
 """The minor codes of the rostering service; other errors say `invaliddata` there."""
+
+CODES_1P1 = {
+    "invaliddata": "invalid data",
+    "unauthorisedrequest": "unauthorized",
+    "unknownobject": "unknown object",
+    # 1.1 has no word for a fault of ours; whoever waits and asks again does right.
+    "internal_server_error": "server_busy",
+}
+"""The minor codes that 1.1 spells otherwise."""
+
+
+BLANK = "invalid_blank_selection_field"
 
 
 class UnknownRoute(Missing):
@@ -67,13 +91,21 @@ def install(app: AnyApp) -> None:
 async def answer(req: Request, resp: Response, error: Exception, _params: object) -> None:
     """Turn an error into the response."""
     ours = translated(error)
+    req.context.code = ours.code
     if ours.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         # The type and the place, not the message: a database quotes values in its messages.
         log.error("unexpected", error=type(error).__name__, where=place(error))
     elif isinstance(ours, Unavailable):
         log.warning("service_away", error=type(error).__name__)
     headers(resp, ours, error)
-    (imsx if req.path.startswith(STANDARD) else problem)(resp, ours)
+    if req.path.startswith(f"{ROOT_1P1}/"):
+        imsx_1p1(resp, ours)
+    elif req.path.startswith(STANDARD):
+        imsx(resp, ours)
+    elif req.path == TOKEN:
+        oauth(resp, ours)
+    else:
+        problem(resp, ours)
 
 
 def translated(error: Exception) -> RosterHubError:
@@ -110,6 +142,8 @@ def headers(resp: Response, ours: RosterHubError, error: Exception) -> None:
         resp.set_header("WWW-Authenticate", "Bearer")
     if isinstance(ours, Unavailable):
         resp.set_header("Retry-After", RETRY_AFTER)
+    if isinstance(ours, RateLimited):
+        resp.set_header("Retry-After", str(ours.retry_after))
     if isinstance(error, falcon.HTTPMethodNotAllowed):
         resp.set_headers(error.headers or {})
 
@@ -130,12 +164,27 @@ def problem(resp: Response, ours: RosterHubError) -> None:
     )
 
 
+def oauth(resp: Response, ours: RosterHubError) -> None:
+    """The refusal of a token (RFC 6749, 5.2); what it has no word for borrows those of 4.1.2.1."""
+    match ours:
+        case OAuthRefused():
+            code = ours.code
+        case RosterHubError(status=HTTPStatus.TOO_MANY_REQUESTS):
+            code = "temporarily_unavailable"
+        case RosterHubError(status=HTTPStatus.INTERNAL_SERVER_ERROR):
+            code = "server_error"
+        case _:
+            code = "invalid_request"
+    if ours.status == HTTPStatus.UNAUTHORIZED:
+        resp.set_header("WWW-Authenticate", "Basic")
+    resp.set_headers([("Cache-Control", "no-store"), ("Pragma", "no-cache")])
+    resp.content_type = "application/json;charset=UTF-8"
+    resp.data = orjson.dumps({"error": code, "error_description": ours.message})
+
+
 def imsx(resp: Response, ours: RosterHubError) -> None:
     """The status object of the binding, bare."""
-    code = ours.code if ours.code in IMSX_CODES else "invaliddata"
-    if isinstance(ours, UnknownRoute | WrongMethod):
-        # The rostering service has no word for a wrong method: nothing is at that address.
-        resp.status, code = HTTPStatus.NOT_FOUND, "unknownobject"
+    code = minor_code(resp, ours)
     resp.content_type = falcon.MEDIA_JSON
     resp.data = orjson.dumps(
         {
@@ -152,6 +201,37 @@ def imsx(resp: Response, ours: RosterHubError) -> None:
             },
         }
     )
+
+
+def minor_code(resp: Response, ours: RosterHubError) -> str:
+    """The code of the binding for it."""
+    if isinstance(ours, UnknownRoute | WrongMethod):
+        # The rostering service has no word for a wrong method: nothing is at that address.
+        resp.status = HTTPStatus.NOT_FOUND
+        return "unknownobject"
+    if isinstance(ours, RateLimited):
+        return "server_busy"
+    return ours.code if ours.code in IMSX_CODES else "invaliddata"
+
+
+def imsx_1p1(resp: Response, ours: RosterHubError) -> None:
+    """What 1.1 says of a failure: a set of one."""
+    code = minor_code(resp, ours)
+    code = ours.code if ours.code == BLANK else CODES_1P1.get(code, code)
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = orjson.dumps(
+        {"statusInfoSet": [status_1p1("failure", "error", code, ours.message)]}
+    )
+
+
+def status_1p1(major: str, severity: str, minor: str, text: str) -> dict[str, str]:
+    """One status of 1.1."""
+    return {
+        "imsx_codeMajor": major,
+        "imsx_severity": severity,
+        "imsx_description": text,
+        "imsx_codeMinor": minor,
+    }
 
 
 def place(error: BaseException) -> list[str]:

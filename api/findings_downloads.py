@@ -9,6 +9,7 @@ knows that it is not whole.
 import csv
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -16,9 +17,10 @@ from falcon.asgi import Request, Response
 
 from api import spreadsheets
 from api.findings import Key, Resource, fetched, key_of
-from api.form import dump
-from api.found import Looked, Told, look, wanted
+from api.form import counted, dump
+from api.found import WHICH, Looked, Told, look, wanted
 from api.language import language_of
+from api.openapi.described import LANGUAGE, Stream, described
 from schemas.errors import BadRequest
 from schemas.rulebook import SEVERITIES, Language
 
@@ -42,6 +44,7 @@ ADDED: Mapping[Language, tuple[str, ...]] = {
     "ja": ("行番号", "項目", "内容", "直し方"),
     "en": ("line", "column", "reason", "remedy"),
 }
+OF_ONE_FILE = tuple(replace(each, required=each.name == "file") for each in WHICH)
 TO_CORRECT: Mapping[Language, str] = {"ja": "要修正", "en": "to_correct"}
 
 
@@ -67,38 +70,45 @@ class Download(Resource):
 class Csv(Download):
     """`/api/v1/imports/{run_id}/findings.csv`."""
 
+    @described(Stream("text/csv"), query=(*WHICH, LANGUAGE))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """All findings as a file for Excel."""
         language = language_of(req)
         key = key_of(req, run_id) | wanted(req)
         run = await self._look(key)
         as_file(resp, CSV, f"findings-{run.run_id}.csv")
-        resp.stream = self._lines(run, key, language)
+        resp.stream = self._lines(resp, run, key, language)
 
-    async def _lines(self, run: Looked, key: Key, language: Language) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, resp: Response, run: Looked, key: Key, language: Language
+    ) -> AsyncIterator[bytes]:
         yield spreadsheets.BOM + spreadsheets.line(COLUMNS[language])
         async for page in self._pages(run, key):
+            counted(resp, len(page))
             yield b"".join(spreadsheets.line(cells(told, language)) for told in page)
 
 
 class Ndjson(Download):
     """`/api/v1/imports/{run_id}/findings.ndjson`."""
 
+    @described(Stream("application/x-ndjson"), query=WHICH)
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """All findings, one JSON object a line."""
         key = key_of(req, run_id) | wanted(req)
         run = await self._look(key)
         as_file(resp, NDJSON, f"findings-{run.run_id}.ndjson")
-        resp.stream = self._lines(run, key)
+        resp.stream = self._lines(resp, run, key)
 
-    async def _lines(self, run: Looked, key: Key) -> AsyncIterator[bytes]:
+    async def _lines(self, resp: Response, run: Looked, key: Key) -> AsyncIterator[bytes]:
         async for page in self._pages(run, key):
+            counted(resp, len(page))
             yield b"".join(dump(told.json()) + b"\n" for told in page)
 
 
 class Rows(Download):
     """`/api/v1/imports/{run_id}/findings/rows`."""
 
+    @described(Stream("text/csv"), query=(*OF_ONE_FILE, LANGUAGE))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """The faulty rows of one file as they came, with what is wrong and what to do."""
         language = language_of(req)
@@ -107,13 +117,16 @@ class Rows(Download):
         if not key["file"]:
             raise BadRequest("file names the file whose rows are wanted.", field="file")
         as_file(resp, CSV, name_of(key["file"], language))
-        resp.stream = self._lines(run, key, language)
+        resp.stream = self._lines(resp, run, key, language)
 
-    async def _lines(self, run: Looked, key: Key, language: Language) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, resp: Response, run: Looked, key: Key, language: Language
+    ) -> AsyncIterator[bytes]:
         named = await self._page("header", key)
         header = named[0]["header"] if named else []
         yield spreadsheets.BOM + spreadsheets.line([*ADDED[language], *header])
         async for page in self._rows(run, key):
+            counted(resp, len(page))
             yield b"".join(spreadsheets.line(corrected(row, language)) for row in page)
 
     async def _rows(self, run: Looked, key: Key) -> AsyncIterator[list[list[Told]]]:

@@ -1,6 +1,6 @@
 """How a value looks in JSON: instants in UTC to the millisecond, one way to send a body."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
 
@@ -8,12 +8,7 @@ import falcon
 import orjson
 from falcon.asgi import Response
 
-
-def instant(moment: datetime) -> str:
-    """`2026-04-01T00:00:00.000Z`; cut, not rounded, so that no reader is told of the future."""
-    return (
-        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
-    )
+from schemas.rest.instants import instant
 
 
 def plain(value: object) -> str:
@@ -32,8 +27,18 @@ def dump(value: object) -> bytes:
     return orjson.dumps(value, default=plain, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 
+def counted(resp: Response, records: int) -> None:
+    """So many records are in the answer, or in the next part of it: the audit wants to know."""
+    resp.context.records = getattr(resp.context, "records", 0) + records
+
+
 def send(resp: Response, value: object, status: HTTPStatus = HTTPStatus.OK) -> None:
-    """Answer with a JSON body."""
+    """Answer with a JSON body; the items of a list are counted."""
     resp.status = status
+    match value:
+        case {"items": list(items)}:
+            counted(resp, len(items))
+        case _:
+            pass
     resp.content_type = falcon.MEDIA_JSON
     resp.data = dump(value)

@@ -13,7 +13,7 @@ from schemas.runs import State
 Wanted: TypeAlias = dict[str, Any]
 
 STATES: tuple[State, ...] = get_args(State)
-KINDS = ("import", "undo")
+KINDS = ("import", "undo", "erasure")
 FILES = tuple(entity.file for entity in ROSTERING)
 FILTERS = ("state", "kind", "entity", "created_by", "since", "until", "file")
 

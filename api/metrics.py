@@ -22,6 +22,8 @@ from redis.exceptions import RedisError
 
 from api.caller import HUB
 from api.database import Database
+from api.openapi.described import Stream, described
+from api.rates import Outcome
 from api.redis import Redis
 from schemas.jobs import QUEUES
 from schemas.statements import load
@@ -52,6 +54,16 @@ class Requests:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._limits = Counter(
+            "rosterhub_rate_limits",
+            "Requests that were refused for being too many, or passed without being counted.",
+            ("outcome",),
+            registry=self.registry,
+        )
+
+    def limited(self, outcome: Outcome) -> None:
+        """A request met its rate limit, or no Redis to ask about it."""
+        self._limits.labels(outcome).inc()
 
     def observe(self, method: str, route: str, status: int, seconds: float, /) -> None:
         """A request was answered."""
@@ -96,6 +108,7 @@ class Metrics:
         self._database = database
         self._redis = redis
 
+    @described(Stream("text/plain"))
     async def on_get(self, _req: Request, resp: Response) -> None:
         """Everything, in Prometheus' text."""
         looked = Looked()
@@ -132,7 +145,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class RunGauge:
-    """A measurement of the runs: a statement whose columns are the labels and a number."""
+    """A measurement of what waits: a statement whose columns are the labels and a number."""
 
     statement: str
     name: str
@@ -147,6 +160,18 @@ RUNS = (
         "rosterhub_oldest_waiting_run_seconds",
         "Age of the oldest run that is due and that no worker has taken.",
         ("kind",),
+    ),
+    RunGauge(
+        "deliveries",
+        "rosterhub_webhook_deliveries",
+        "Deliveries of webhooks that wait or are under way.",
+        ("state",),
+    ),
+    RunGauge(
+        "undelivered",
+        "rosterhub_oldest_waiting_delivery_seconds",
+        "How long the oldest delivery that is due has waited.",
+        (),
     ),
 )
 

@@ -18,9 +18,11 @@ from api.caller import caller_of
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Connection
 from api.findings_downloads import CSV, NDJSON, as_file
-from api.form import dump, send
+from api.form import counted, dump, send
 from api.history import FILES
 from api.language import language_of
+from api.openapi import answers
+from api.openapi.described import LANGUAGE, PAGED, Stream, a_word, described
 from api.proposals import SQL, Answering, DiffDeleted, Resource, key_of, shown
 from api.runs import PATH, as_json, parsed_id
 from api.words import among
@@ -35,6 +37,9 @@ HEADINGS: Mapping[Language, tuple[str, ...]] = {
 }
 
 
+OF_FILE = a_word("entity", FILES, "Of this entity alone.")
+
+
 class NothingToRekey(Conflict):
     """No change of sourcedIds was recognised in this run."""
 
@@ -44,6 +49,7 @@ class NothingToRekey(Conflict):
 class RunRekey(Answering):
     """`/api/v1/imports/{run_id}/rekey`."""
 
+    @described(answers.RekeyPage, query=(*PAGED, OF_FILE), refusals=(409, 410))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """A page of the map."""
         limit = limit_of(req)
@@ -63,6 +69,7 @@ class RunRekey(Answering):
             },
         )
 
+    @described(answers.Run, status=202, refusals=(409, 410))
     async def on_post(self, req: Request, resp: Response, run_id: str) -> None:
         """Work out what accepting the map would come to; apply nothing."""
         caller, key = caller_of(req), key_of(req, run_id)
@@ -92,16 +99,20 @@ class Download(Resource):
 class RekeyCsv(Download):
     """`/api/v1/imports/{run_id}/rekey.csv`."""
 
+    @described(Stream("text/csv"), query=(OF_FILE, LANGUAGE), refusals=(409, 410))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """The map as a file for Excel."""
         language = language_of(req)
         run, key = await self._begin(req, run_id)
         as_file(resp, CSV, f"import-{run['id']}-rekey.csv")
-        resp.stream = self._lines(key, language)
+        resp.stream = self._lines(resp, key, language)
 
-    async def _lines(self, key: Mapping[str, Any], language: Language) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, resp: Response, key: Mapping[str, Any], language: Language
+    ) -> AsyncIterator[bytes]:
         yield spreadsheets.BOM + spreadsheets.line(HEADINGS[language])
         async for rows in self._pages(key):
+            counted(resp, len(rows))
             yield b"".join(
                 spreadsheets.line(
                     (row["entity"], row["source_id"], row["hub_id"], ", ".join(row["alike"]))
@@ -113,14 +124,16 @@ class RekeyCsv(Download):
 class RekeyNdjson(Download):
     """`/api/v1/imports/{run_id}/rekey.ndjson`."""
 
+    @described(Stream("application/x-ndjson"), query=(OF_FILE,), refusals=(409, 410))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """The map, one JSON object a line."""
         run, key = await self._begin(req, run_id)
         as_file(resp, NDJSON, f"import-{run['id']}-rekey.ndjson")
-        resp.stream = self._lines(key)
+        resp.stream = self._lines(resp, key)
 
-    async def _lines(self, key: Mapping[str, Any]) -> AsyncIterator[bytes]:
+    async def _lines(self, resp: Response, key: Mapping[str, Any]) -> AsyncIterator[bytes]:
         async for rows in self._pages(key):
+            counted(resp, len(rows))
             yield b"".join(dump(entry(row)) + b"\n" for row in rows)
 
 

@@ -1,7 +1,6 @@
-"""The SELECTs that follow from an entity: a page, one record, what belongs to them, what changed.
+"""The SELECTs that follow from an entity: its rows as they stand or as they were, and what changed.
 
-Parts and children are read set-wise for all records of a page at once. The same SELECTs read a
-roster as it was: then `live` are the rows that were true when version %(as_of)s stood, taken from
+Of a roster as it was, `live` are the rows that were true when version %(as_of)s stood, taken from
 the table and from its history.
 """
 
@@ -51,19 +50,6 @@ def images_at(entity: AnyEntity) -> tuple[Composed, Composed]:
     )
 
 
-def standing(entity: AnyEntity, *, past: bool) -> Composable:
-    """The same where it has no other name."""
-    rows = source(entity, past=past)
-    return SQL("{} as roster").format(rows) if past else rows
-
-
-def records(entity: AnyEntity, condition: Composed, *, past: bool) -> Query:
-    """Records with the instant at which their version was published."""
-    return published(entity, source(entity, past=past)) + SQL(
-        " where live.tenant_id = %(tenant_id)s and {condition}"
-    ).format(condition=condition)
-
-
 def published(entity: AnyEntity, rows: Composable) -> Query:
     """These rows with the instants of their versions."""
     return SQL(
@@ -72,60 +58,6 @@ def published(entity: AnyEntity, rows: Composable) -> Query:
         " left join versions on versions.tenant_id = live.tenant_id"
         " and versions.version = live.version"
     ).format(columns=columns_of(entity), rows=rows)
-
-
-def page(entity: AnyEntity, *, past: bool = False) -> Query:
-    """A page in the order of the identifiers.
-
-    The skipped rows are counted in the primary key alone, without visiting them. Of the past they
-    are read, in the order of both primary keys.
-    """
-    if past:
-        # Each part in its own order first: both indexes have it, and a union would be sorted.
-        first = SQL(" order by sourced_id limit %(offset)s::bigint + %(limit)s")
-        rows = SQL(
-            "(({} union all {}) order by sourced_id offset %(offset)s limit %(limit)s)"
-        ).format(*(SQL("({})").format(part + first) for part in images_at(entity)))
-        return published(entity, rows) + SQL(" order by live.sourced_id")
-    begins = SQL(
-        "live.sourced_id >= (select sourced_id from {table} where tenant_id = %(tenant_id)s"
-        " order by sourced_id offset %(offset)s limit 1)"
-    ).format(table=Identifier(entity.table))
-    return records(entity, begins, past=False) + SQL(" order by live.sourced_id limit %(limit)s")
-
-
-def single(entity: AnyEntity, *, past: bool = False) -> Query:
-    """One record."""
-    return records(entity, SQL("live.sourced_id = %(sourced_id)s").format(), past=past)
-
-
-def parts(part: AnyEntity, *, past: bool = False) -> Query:
-    """The parts of some users."""
-    return SQL(
-        "select {columns} from {table} as live"
-        " where live.tenant_id = %(tenant_id)s and live.user_sourced_id = any(%(owners)s)"
-        " order by live.sourced_id"
-    ).format(columns=columns_of(part), table=source(part, past=past))
-
-
-def children(entity: AnyEntity, *, past: bool = False) -> Query:
-    """The living children of some records."""
-    return SQL(
-        "select parent_sourced_id, sourced_id from {table}"
-        " where tenant_id = %(tenant_id)s and parent_sourced_id = any(%(owners)s)"
-        " and status = 'active' order by sourced_id"
-    ).format(table=standing(entity, past=past))
-
-
-def younger(entity: AnyEntity) -> Query:
-    """How many records there are that version %(as_of)s did not have: those it never saw.
-
-    Nothing is ever removed, so what there was is what there is without these.
-    """
-    return SQL(
-        "select count(*) as records from {table}"
-        " where tenant_id = %(tenant_id)s and version > %(as_of)s and created_version > %(as_of)s"
-    ).format(table=Identifier(entity.table))
 
 
 def changes(entity: AnyEntity) -> Query:

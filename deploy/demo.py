@@ -10,25 +10,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from deploy.client import Client, Json, Refused
+import requests
+
+from deploy.client import PATIENCE, Client, Json, Refused
 from deploy.data_folder import DataFolder
 from deploy.following import settled
 from deploy.messages import RUN_FAILED, Failure
 from loadtests.rosters import District, package_name, write_package
+from schemas.lens import GROUPS
+from schemas.scopes import CLIENT_SCOPES
 
 DISTRICT = "demo"
 NAME = "見本市教育委員会"
 SAMPLE = District(users=2000, schools=4)
 CONFLICT = 409
 IMPORTS = "/api/v1/imports"
+TOKEN = "/token"  # noqa: S105 -- an address
 KEYS = "/api/v1/keys"
+CLIENTS = "/api/v1/clients"
 LABEL = "rosterhub dev"
+CLIENT = "demo-client"
 
 
 class Demo(NamedTuple):
     """What a newcomer needs to try the hub."""
 
     key: str
+    client_id: str
+    client_secret: str
+    token_url: str
     package: Path
 
 
@@ -40,10 +50,11 @@ def prepare(folder: DataFolder, url: str, admin_key: str, wait: Callable[[], Non
         key = folder.read("demo-key")
         if key is None or not works(url, key):
             key = folder.keep("demo-key", create_key(admin))
+        client_id, client_secret = kept_client(folder, url) or create_client(admin, folder)
     package = write_sample(folder.path)
     with Client(url, key) as district:
         import_once(district, package, wait)
-    return Demo(key, package)
+    return Demo(key, client_id, client_secret, f"{url}{TOKEN}", package)
 
 
 def create_district(admin: Client) -> None:
@@ -71,6 +82,30 @@ def create_key(admin: Client) -> str:
         if key["label"] == LABEL and key["revoked_at"] is None:
             admin.delete(f"{KEYS}/{key['id']}")
     return str(admin.post(KEYS, {"label": LABEL})["key"])
+
+
+def kept_client(folder: DataFolder, url: str) -> tuple[str, str] | None:
+    """The client of the last time, if the hub still gives it tokens."""
+    client_id, _, client_secret = (folder.read(CLIENT) or "").partition(" ")
+    form = {"grant_type": "client_credentials", "scope": " ".join(CLIENT_SCOPES)}
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy stands between us and ourselves
+        answer = session.post(
+            f"{url}{TOKEN}", data=form, auth=(client_id, client_secret), timeout=PATIENCE
+        )
+    return (client_id, client_secret) if answer.ok else None
+
+
+def create_client(admin: Client, folder: DataFolder) -> tuple[str, str]:
+    """A system that may read everything there is, in place of one that was lost."""
+    for client in list(admin.items(CLIENTS, 100)):
+        if client["name"] == LABEL:
+            admin.delete(f"{CLIENTS}/{client['id']}")
+    made = admin.post(CLIENTS, {"name": LABEL, "scopes": list(CLIENT_SCOPES)})
+    # Invented people have nothing to hide, and a newcomer should see what there is.
+    admin.put(f"{CLIENTS}/{made['id']}/lens", {"fields": sorted(GROUPS)})
+    folder.keep(CLIENT, f"{made['id']} {made['client_secret']}")
+    return made["id"], made["client_secret"]
 
 
 def write_sample(folder: Path) -> Path:

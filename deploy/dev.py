@@ -117,6 +117,9 @@ def start(
         "district": demo.DISTRICT,
         "api_key": shown.key,
         "admin_key": admin_key,
+        "client_id": shown.client_id,
+        "client_secret": shown.client_secret,
+        "token_url": shown.token_url,
     }
     ready.set()
     started.enter_context(folder.announced(facts))

@@ -35,7 +35,7 @@ class Lines(Logger):  # type: ignore[misc]  # the untyped class above
 bind = [f"{settings.host}:{settings.port}"]
 workers = settings.gateway_processes
 worker_class = Process
-worker_connections = 2000
+worker_connections = 10_000  # most of them wait for something new, and cost little
 logger_class = Lines
 errorlog = None  # not one of its own
 accesslog = None  # the gateway writes its own, without queries and personal values
@@ -48,7 +48,18 @@ keepalive = 5  # seconds; longer than a proxy pauses between two requests
 max_requests = 100_000  # a leak, should there be one, ends with its process
 max_requests_jitter = 10_000  # never all processes at once
 
-forwarded_allow_ips = ""  # nothing here trusts a forwarded header
+# The address of a client is for the gateway to judge, from ROSTERHUB_PROXIES and X-Forwarded-For
+# alone (api/addresses.py); the server believes no header of anybody, so that what it says of the
+# connection is the connection.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+header_map = "drop"
+proxy_protocol = False
+
+# Above what the gateway accepts, so that it can refuse in its own words.
+limit_request_line = settings.query_max + 64 * 1024
+limit_request_fields = 100
+limit_request_field_size = 8190
 
 
 def on_starting(server: Any) -> None:  # noqa: ANN401 -- same

@@ -140,6 +140,21 @@ DATABASE_UNREACHABLE = Problem(
     ),
     "rosterhub migrate status",
 )
+STORE_UNREACHABLE = Problem(
+    "store_unreachable",
+    FAILED,
+    Text("The object store cannot be read: {reason}", "保管場所を読めません: {reason}"),
+    "env | grep ^ROSTERHUB_OBJECT_STORE",
+)
+AUDIT_BROKEN = Problem(
+    "audit_broken",
+    FINDINGS,
+    Text(
+        "The audit is not what was written down: {faults} faults.",
+        "監査記録は、書かれたときのままではありません。異常が {faults} 件あります。",
+    ),
+    "rosterhub audit verify --json",
+)
 NO_WORKERS = Problem(
     "no_workers",
     FAILED,
@@ -194,6 +209,27 @@ RUN_FAILED = Problem(
     Text("The run ended as {state}: {reason}", "取り込みは {state} で終わりました: {reason}"),
     "rosterhub runs show {run}",
 )
+EXPORT_ENDED = Problem(
+    "export_not_made",
+    FAILED,
+    Text("The export ended as {state}: {reason}", "書き出しは {state} で終わりました: {reason}"),
+    "rosterhub exports show {export}",
+)
+DOWNLOAD_DAMAGED = Problem(
+    "download_damaged",
+    FAILED,
+    Text(
+        "{file} did not arrive whole.",
+        "{file} を正しく受け取れませんでした。",
+    ),
+    "rosterhub exports download {export}",
+)
+CANNOT_KEEP = Problem(
+    "cannot_keep",
+    FAILED,
+    Text("{file} cannot be written: {reason}", "{file} に書き込めません: {reason}"),
+    "rosterhub exports download {export} -o package.zip",
+)
 NOT_JSON = Problem(
     "not_json",
     USAGE,
@@ -224,6 +260,15 @@ PREVIEW_LATE = Problem(
     ),
     "rosterhub mappings preview --help",
 )
+NOT_A_LIMIT = Problem(
+    "not_a_limit",
+    USAGE,
+    Text(
+        "{given} is not KEY=VALUE with a key of a lens.",
+        "{given} は、レンズの項目を使った 項目=値 の形ではありません。",
+    ),
+    "rosterhub clients lens show {client}",
+)
 NOT_A_DECISION = Problem(
     "not_a_decision",
     USAGE,
@@ -238,6 +283,18 @@ NOT_CONFIRMED = Problem(
     USAGE,
     Text("Nothing was deleted.", "何も削除していません。"),
     "rosterhub districts delete {district} --yes",
+)
+CLIENT_KEPT = Problem(
+    "client_kept",
+    USAGE,
+    Text("The client was not deleted.", "連携先は削除していません。"),
+    "rosterhub clients delete {client} --yes",
+)
+NOT_ERASED = Problem(
+    "not_erased",
+    USAGE,
+    Text("Nobody was erased.", "誰も消去していません。"),
+    "rosterhub erasures request {users} --yes",
 )
 BAD_SAMPLE = Problem(
     "bad_sample",
@@ -283,6 +340,18 @@ ROWS_OF_WHICH_FILE = Problem(
         "--rows は 1 つのファイルの行を書き出します。--file で指定してください。",
     ),
     "rosterhub runs findings {run} --file users.csv --rows users.csv",
+)
+TRIAL_FAILED = Problem(
+    "trial_failed",
+    FAILED,
+    Text("The receiver has not taken it: {reason}", "受信側に届きませんでした: {reason}"),
+    "rosterhub webhooks deliveries {webhook}",
+)
+TRIAL_LATE = Problem(
+    "trial_late",
+    FAILED,
+    Text("No sender has tried it yet.", "まだどのワーカーも送信していません。"),
+    "rosterhub webhooks deliveries {webhook}",
 )
 ALREADY_RUNNING = Problem(
     "already_running",
@@ -343,7 +412,36 @@ STAGES: Mapping[str, Text] = {
     "check": Text("check", "検査"),
     "apply": Text("apply", "反映"),
     "publish": Text("publish", "公開"),
+    "write": Text("write", "書出"),
 }
+EXPORT_STATES: Mapping[str, Text] = {
+    "queued": Text("queued", "待機"),
+    "running": Text("running", "実行中"),
+    "completed": Text("completed", "完了"),
+    "failed": Text("failed", "失敗"),
+    "cancelled": Text("cancelled", "中止"),
+}
+EXPORT_WAITS = Text(
+    "Accepted; fetch it with: rosterhub exports download {export}",
+    "受け付けました。受け取るには: rosterhub exports download {export}",
+)
+EXPORT_CANCELLED = Text("Export {export} is cancelled.", "書き出し {export} を中止しました。")
+EXPORT_SHOWS = Text(
+    "Profile {profile}, version {version}, {rows} rows.",
+    "プロファイル {profile}、版 {version}、{rows} 行。",
+)
+EXPORT_SINCE = Text("Changes since version {since}.", "版 {since} からの差分です。")
+EXPORT_FILE_GONE = Text("The file is deleted.", "ファイルは削除されました。")
+SIGNS_REPLACED = Text(
+    "{file}: {signs} signs do not exist in the encoding and were replaced (lines {lines}).",
+    "{file}: 文字コードにない文字を {signs} 個置き換えました({lines} 行目)。",
+)
+NO_REASON = Text("no reason is known.", "理由は分かりません。")
+SCHEDULE_SAVED = Text(
+    "Schedule {schedule}: next on {next}.", "予定 {schedule}: 次回は {next} です。"
+)
+SCHEDULE_OFF = Text("Schedule {schedule} is switched off.", "予定 {schedule} は停止中です。")
+SCHEDULE_DELETED = Text("Schedule {schedule} is deleted.", "予定 {schedule} を削除しました。")
 STATES: Mapping[str, Text] = {
     "received": Text("received", "受信"),
     "queued": Text("queued", "待機"),
@@ -406,6 +504,11 @@ HEADINGS: Mapping[str, Text] = {
     "restored_from": Text("restored", "復元元"),
     "updated_at": Text("changed", "更新"),
     "scopes": Text("scopes", "権限"),
+    "client": Text("client", "連携先"),
+    "enabled": Text("enabled", "有効"),
+    "networks": Text("networks", "接続元"),
+    "rate_limit": Text("a minute", "毎分の上限"),
+    "origin": Text("origin", "許可するサイト"),
     "expires_at": Text("expires", "期限"),
     "created_at": Text("created", "作成"),
     "revoked_at": Text("revoked", "失効"),
@@ -414,9 +517,17 @@ HEADINGS: Mapping[str, Text] = {
     "created_by": Text("by", "実行者"),
     "upload": Text("file", "送信ファイル"),
     "decision": Text("decision", "項目"),
+    "limit": Text("limit", "条件"),
     "value": Text("value", "値"),
     "default": Text("default", "既定値"),
     "published_at": Text("published", "公開"),
+    "since": Text("since", "起点の版"),
+    "profile": Text("profile", "プロファイル"),
+    "bytes": Text("bytes", "バイト数"),
+    "cron": Text("cron", "時刻(cron)"),
+    "time_zone": Text("time zone", "タイムゾーン"),
+    "next_at": Text("next", "次回"),
+    "last_at": Text("last", "前回"),
     "changes": Text("changes", "変更"),
     "undoes": Text("undoes", "取り消した版"),
     "undone_by": Text("undone by", "取り消し"),
@@ -428,13 +539,62 @@ HEADINGS: Mapping[str, Text] = {
     "field": Text("field", "項目"),
     "before": Text("before", "前"),
     "after": Text("after", "後"),
+    "cause": Text("cause", "きっかけ"),
+    "people": Text("people", "人数"),
+    "reference": Text("reference", "文書番号"),
+    "store": Text("store", "場所"),
     "migration": Text("migration", "移行"),
+    "url": Text("URL", "送信先"),
+    "events": Text("events", "イベント"),
+    "description": Text("description", "説明"),
+    "failing_since": Text("failing since", "失敗が続く"),
+    "type": Text("event", "イベント"),
+    "attempts": Text("attempts", "試行"),
+    "status": Text("status", "応答"),
+    "failure": Text("failure", "失敗の理由"),
     "applied": Text("applied", "適用"),
+    "at": Text("at", "日時"),
+    "party": Text("party", "主体"),
+    "who": Text("who", "主体の ID"),
+    "operation": Text("operation", "操作"),
+    "method": Text("method", "メソッド"),
+    "route": Text("route", "経路"),
+    "target": Text("target", "対象"),
+    "records": Text("records", "件数"),
+    "address": Text("address", "接続元"),
+    "district": Text("district", "地区"),
+    "chain": Text("chain", "連鎖"),
+    "seq": Text("seq", "番号"),
+    "fault": Text("fault", "異常"),
 }
 NOTHING_YET = Text("There is nothing yet.", "まだありません。")
 KEY_ONCE = Text(
     "This key is shown once and expires at {expires_at}:",
     "この鍵は一度だけ表示します。期限は {expires_at} です:",
+)
+SECRET_ONCE = Text(
+    "This secret is shown once and expires at {expires_at}:",
+    "この秘密は一度だけ表示します。期限は {expires_at} です:",
+)
+SECRET_ROTATED = Text(
+    "The old secret goes on until you end it: rosterhub clients show {id}, then"
+    " rosterhub clients revoke {id} SECRET",
+    "古い秘密は、次のように終わらせるまで使えます: rosterhub clients show {id} で ID を調べ、"
+    "rosterhub clients revoke {id} SECRET",
+)
+SECRET_REVOKED = Text(
+    "Secret {id} is revoked, and every token that it was used for.",
+    "秘密 {id} と、それで発行したトークンを失効させました。",
+)
+CLIENT_CHANGED = Text("Client {id} is changed.", "連携先 {id} を変更しました。")
+CLIENT_DELETED = Text("Client {id} is deleted.", "連携先 {id} を削除しました。")
+CONFIRM_DELETE_CLIENT = Text(
+    "Delete client {id} with its secrets and keys?", "連携先 {id} を秘密と鍵とともに削除しますか?"
+)
+ORIGINS_CHANGED = Text("The origins are changed.", "許可するサイトを変更しました。")
+NOT_A_CLIENTS_SCOPE = Text(
+    "A client's key reads with the scopes of OneRoster: leave out {scope}.",
+    "連携先の鍵の権限は OneRoster のものだけです。{scope} は指定できません。",
 )
 ADMIN_HAS_NO_SCOPE = Text(
     "An administrator's key has no scopes: leave out --scope.",
@@ -456,11 +616,46 @@ READ_AS_CP932 = Text(
     "{file} is not UTF-8; it was read as Shift_JIS (CP932) for this preview.",
     "{file} は UTF-8 ではないため、このプレビューでは Shift_JIS(CP932)として読みました。",
 )
+LENS_CHANGED = Text(
+    "The lens is changed; it holds from the next request on (revision {revision}).",
+    "レンズを変更しました。次のリクエストから有効です(リビジョン {revision})。",
+)
+UNKNOWN_SCHOOLS = Text(
+    "The roster has no org with these sourcedIds: {schools}.",
+    "名簿に次の sourcedId の組織はありません: {schools}",
+)
+EVERYTHING = Text("everything", "すべて")
+IS_VISIBLE = Text("{entity} {id}: visible", "{entity} {id}: 見えます")
+SEEN_AS = Text("{entity} {id}: visible, as {name}", "{entity} {id}: {name} として見えます")
+IS_NOT_VISIBLE = Text("{entity} {id}: not visible", "{entity} {id}: 見えません")
 POLICY_CHANGED = Text("The policy is changed.", "方針を変更しました。")
 UNDONE_BY = Text("Undone by version {version}.", "版 {version} で取り消されています。")
 RELEASED = Text(
     "What version {version} did may be imported again.",
     "版 {version} の変更を、再び取り込めるようにしました。",
+)
+CONFIRM_ERASE = Text(
+    "Erase {count} people for good? It cannot be taken back.",
+    "{count} 人を消去します。取り消せません。よろしいですか?",
+)
+ERASURE_WAITS = Text(
+    "Accepted; see it with: rosterhub erasures show {erasure}",
+    "受け付けました。結果を見るには: rosterhub erasures show {erasure}",
+)
+ERASE_HOW = Text(
+    "There is no receipt yet; follow it with: rosterhub runs watch {erasure}",
+    "受領書はまだありません。進み具合を見るには: rosterhub runs watch {erasure}",
+)
+ERASED_RECEIPT = Text(
+    "Erased as version {version} at {erased_at}; receipt {sha256}",
+    "版 {version} として {erased_at} に消去しました。受領書: {sha256}",
+)
+ERASED_FILES = Text("Files deleted from {store}: {files}", "{store} から消したファイル: {files} 個")
+ERASED_UNKNOWN = Text(
+    "There was no record under: {users}", "次の sourcedId のレコードはありませんでした: {users}"
+)
+ERASURE_RELEASED = Text(
+    "Packages may bring these people back.", "パッケージで再び登録できるようにしました。"
 )
 VALUES_HIDDEN = Text(
     "Values are hidden; show them with --show-values.",
@@ -506,6 +701,25 @@ RUN_APPROVED = Text(
     "承認しました。進み具合を見るには: rosterhub runs watch {run}",
 )
 RUN_DROPPED = Text("Run {run} is rejected.", "取り込み {run} を却下しました。")
+SIGNING_SECRET_ONCE = Text(
+    "Webhook {id}. This secret is shown once; the receiver checks signatures with it:",
+    "Webhook {id}。この秘密は一度だけ表示します。受信側はこれで署名を確かめます:",
+)
+SECRET_OVERLAPS = Text(
+    "Until {until} the old secret signs, too.", "{until} までは古い秘密でも署名します。"
+)
+WEBHOOK_ENABLED = Text("Webhook {id} is enabled.", "Webhook {id} を有効にしました。")
+WEBHOOK_DISABLED = Text(
+    "Webhook {id} is disabled; events wait.",
+    "Webhook {id} を無効にしました。イベントは保留します。",
+)
+WEBHOOK_DELETED = Text("Webhook {id} is deleted.", "Webhook {id} を削除しました。")
+TRIAL_RINGS = Text("Ringing: {id}", "送信します: {id}")
+RESENDING = Text("Sending again: {number}", "再送します: {number} 件")
+RESEND_WHICH = Text(
+    "Name one DELIVERY, or a range: --since and --until, --from-version or --after.",
+    "DELIVERY を 1 つ指定するか、--since と --until、--from-version、--after で範囲を指定します。",
+)
 REVOKED = Text("Key {id} is revoked.", "鍵 {id} を失効させました。")
 DISTRICT_CREATED = Text("District {id} is created.", "地区 {id} を作成しました。")
 DISTRICT_DELETED = Text(
@@ -517,6 +731,46 @@ CONFIRM_DELETE = Text(
 )
 FINDINGS_WRITTEN = Text("Written: {file}", "書き出しました: {file}")
 SAMPLE_WRITTEN = Text("Written: {file} ({bytes} bytes)", "書き出しました: {file}({bytes} バイト)")
+AUDIT_SEEN = Text(
+    "{entries} entries in {chains} chains were compared with {documents} documents of heads.",
+    "{chains} 本の連鎖にある {entries} 件の記録を、先頭値の文書 {documents} 件と照合しました。",
+)
+AUDIT_INTACT = Text("All of it is as it was written.", "すべて書かれたときのままです。")
+AUDIT_LOST = Text(
+    "{lost} requests could not be written down, and the audit says so itself.",
+    "書き込めなかった要求が {lost} 件あり、監査記録自身がそう述べています。",
+)
+AUDIT_OPEN = Text(
+    "{open} entries are newer than the last heads: nothing outside of the database proves them.",
+    "{open} 件は最後の先頭値より新しく、データベースの外にはまだ証拠がありません。",
+)
+AUDIT_HEADLESS = Text(
+    "There are no heads: whether the whole audit was written anew cannot be seen.",
+    "先頭値がありません。監査記録全体が書き直されたかどうかは分かりません。",
+)
+AUDIT_INSTALLATION = Text("(installation)", "(全体)")
+AUDIT_FAULTS: Mapping[str, Text] = {
+    "altered": Text("does not say what it said", "内容が書き換えられています"),
+    "unlinked": Text("does not follow the entry before it", "直前の記録とつながっていません"),
+    "gap": Text("{entries} entries before it are missing", "この前の {entries} 件がありません"),
+    "rewritten": Text("is another one than its head says", "書き出した先頭値と異なる記録です"),
+    "cut": Text("{entries} entries behind it are missing", "この後の {entries} 件がありません"),
+    "not_as_told": Text(
+        "is not the last entry that its process wrote", "プロセスが最後に書いた記録ではありません"
+    ),
+    "unwitnessed": Text(
+        "is old and no head covers it", "古い記録なのに、どの先頭値にも含まれていません"
+    ),
+    "heads_forged": Text(
+        "document of heads: not signed by this hub, or altered",
+        "先頭値の文書: このハブの署名がないか、書き換えられています",
+    ),
+    "heads_missing": Text(
+        "document of heads: {entries} before it are missing",
+        "先頭値の文書: この前の {entries} 件がありません",
+    ),
+    "removed_early": Text("was removed before its time", "保存期間が過ぎる前に消されています"),
+}
 MIGRATED = Text("Applied: {list}", "適用しました: {list}")
 NOTHING_TO_MIGRATE = Text("The database is up to date.", "データベースは最新です。")
 MIGRATIONS_MISSING = Problem(

@@ -14,6 +14,7 @@ import structlog
 
 from pipeline import compare, lines, stage
 from pipeline.database import Connection
+from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Broken, cut
 from pipeline.limits import Limits
 from pipeline.lines import Book, Compared, Index, Known, Lines, Unknown
@@ -45,6 +46,7 @@ class Changes:
     told: Callable[[File], None]
     contexts: dict[str, bytes] = field(default_factory=dict)
     compared: dict[str, Compared] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def stage(self, file: File) -> None:
         """Stage what the file changes."""
@@ -67,14 +69,17 @@ class Changes:
             return
         for file, book in self.reader.books.items():
             found = self.reader.findings.all
+            compared, left_out = self.compared.get(file), self.left_out.rows.get(file, {})
+            if compared and compared.news == len(left_out):
+                continue  # nothing else is new: what is known stands
             said = {each.line for each in found if each.file == f"{file}.csv" and each.line}
             said |= self.reader.mended[file]
             told = pl.concat([pl.Series(list(said), dtype=pl.UInt32), *self.reader.counted[file]])
-            if compared := self.compared.get(file):
-                fresh = pl.concat(book.read())
-                self.lines.amend(file, self.contexts[file], compared, fresh, told)
+            written = lines.Written(book, told, {*left_out.values()})
+            if compared:
+                self.lines.amend(file, self.contexts[file], written, compared)
             else:
-                self.lines.save(file, self.contexts[file], book, told)
+                self.lines.save(file, self.contexts[file], written)
 
     def book(self, file: File) -> None:
         """From here on, remember the lines of the file that are read."""
@@ -124,7 +129,7 @@ class Changes:
         if found is None:
             self.reader.forget(file)
             return False
-        if found.changed:
+        if found.news:
             self.compared[file.entity.file] = found
             self.book(file)
             self._stage_found(self.lines, file, found)

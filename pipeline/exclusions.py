@@ -9,7 +9,6 @@ like a package of its own.
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, LiteralString
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
@@ -18,7 +17,7 @@ from pipeline import proposals
 from pipeline.claims import Claim
 from pipeline.database import Connection
 from pipeline.faults import Findings, TooMany
-from pipeline.proposals import ACTIONS, Tally
+from pipeline.proposals import ACTIONS, Look, Tally
 from pipeline.records.settling import Settling
 from schemas.columns import Key, Ref, Refs
 from schemas.policy import Reading
@@ -186,9 +185,11 @@ class Closure:
             "(select l.*, '' as action from {} as l where l.tenant_id = {} and l.status = 'active'"
             " and l.sourced_id in (select sourced_id from {} union all select sourced_id from {}))"
         ).format(Identifier(entity.table), Literal(tenant_id), rows, keys)
-        future = partial(proposals.future, tenant_id=tenant_id)
-        present = partial(proposals.present, tenant_id=tenant_id)
-        for records, look in ((after, future), (before, present)):
+        looks: tuple[tuple[Composable, Look], ...] = (
+            (after, lambda other, among: proposals.future(other, tenant_id, among=among)),
+            (before, lambda other, among: proposals.present(other, tenant_id, among)),
+        )
+        for records, look in looks:
             found = proposals.of_schools(entity, records, look)
             if found is not None:
                 yield found

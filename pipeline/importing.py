@@ -8,6 +8,7 @@ is a finding; one error takes everything back. Where a person is to be asked, th
 with the change set kept, and nothing else written (`pipeline.deciding` goes on from there).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,8 @@ from pipeline.beside import Beside, Chunk
 from pipeline.changes import Changes
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one, tenant
+from pipeline.erasing import returning
+from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Findings, TooMany
 from pipeline.guard import Guard
 from pipeline.limits import Limits
@@ -81,6 +84,7 @@ class Import:
     withheld: bool = field(init=False, default=False)
     indexed: set[AnyEntity] = field(init=False, default_factory=set)
     superseded: list[UUID] = field(init=False, default_factory=list)
+    left_out: LeftOut = field(init=False, default_factory=LeftOut)
 
     def __post_init__(self) -> None:
         self.findings = Findings(self.limits.findings_max)
@@ -143,6 +147,7 @@ class Import:
         if not first:
             for file in self.reader.package.files:
                 changes.stage(file)
+            self._leave_out(changes)
         elif kept:
             self._keep()
         else:
@@ -165,6 +170,11 @@ class Import:
         self._enter("publish")
         changes.keep_lines()
         return self._publish(merge, tally, guard, policy)
+
+    def _leave_out(self, changes: Changes) -> None:
+        """Who was erased does not come back with a package."""
+        changes.left_out = self.left_out = returning.leave_out(self.db, self.claim.tenant_id)
+        self.findings.add(self.left_out.findings())
 
     def _open(self, reading: Reading) -> None:
         self.reader.reading = reading
@@ -351,7 +361,9 @@ class Import:
             sound=frozenset(self.sound),
         )
         settled = self._settled(settling)
-        self.rejected = settling.rejected
+        self.rejected = Counter(settling.rejected) + Counter(
+            {file: self.left_out.count(file) for file in self.left_out.rows}
+        )
         for file in settling.unlike:  # its lines do not stand for the stored records
             self.reader.books.pop(file, None)
         if not settled:

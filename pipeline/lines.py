@@ -21,6 +21,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import obstore
@@ -34,7 +35,8 @@ from pipeline.claims import Claim
 from pipeline.database import Connection
 from pipeline.opening import File
 from pipeline.spool import Spool
-from pipeline.text import Piece
+from pipeline.text import Piece, blocks
+from schemas.objects import lines_prefix
 from schemas.policy import Reading
 from schemas.roster import AnyEntity
 from schemas.rules import RULES
@@ -42,7 +44,7 @@ from schemas.statements import load
 
 SQL = load("pipeline", "lines.sql")
 MEANING = 2  # raised when a line comes to mean something else though no rule changes its id
-PART = 512 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
+PART = 64 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
 MANY = 0.2  # share of unknown lines beyond which reading the whole file is quicker
 PATCHED = 0.1  # share of the records beyond which a patch becomes part of its base
 TOGETHER = 4 * 1024 * 1024  # bytes of unknown lines that are read at a time
@@ -56,10 +58,13 @@ log = structlog.get_logger()
 
 def digests(data: bytes) -> pl.Series:
     """The digest of every line, what ends it left out."""
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return as_numbers(b"".join(map(xxhash.xxh3_128_digest, lines)))
+    found = []
+    for block in blocks(data):
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        found.append(b"".join(map(xxhash.xxh3_128_digest, lines)))
+    return as_numbers(b"".join(found))
 
 
 def of_rows(body: Piece, rows: pl.DataFrame) -> pl.DataFrame:
@@ -136,15 +141,17 @@ class Index:
 
     def _places(self, digests: pl.Series) -> pl.Series:
         """Where each digest stands among all known ones; null: it is not known."""
-        if len(self.parts) == 1:
-            return place(self.parts[0], digests, 0)
-        places, start = pl.repeat(None, len(digests), dtype=pl.UInt32, eager=True), 0
-        for part in self.parts:
-            here = digests.is_between(part[0], part[-1]).arg_true()
-            if len(here):
-                places = places.scatter(here, place(part, digests.gather(here), start))
+        order = digests.arg_sort()
+        ordered = digests.gather(order)
+        firsts = pl.concat([NONE, *(part.slice(0, 1) for part in self.parts)])
+        cuts = ordered.search_sorted(firsts).to_list()
+        before = [*cuts, len(ordered)][0]
+        places, start = [pl.repeat(None, before, dtype=pl.UInt32, eager=True)], 0
+        for part, (begin, end) in zip(self.parts, pairwise([*cuts, len(ordered)]), strict=True):
+            places.append(place(part, ordered.slice(begin, end - begin), start))
             start += len(part)
-        return places
+        found = pl.DataFrame([order.alias("order"), pl.concat(places).alias("place")])
+        return found.sort("order").get_column("place")
 
 
 def place(part: pl.Series, digests: pl.Series, start: int) -> pl.Series:
@@ -222,9 +229,9 @@ class Compared:
     unknown: Unknown
 
     @property
-    def changed(self) -> bool:
-        """Whether there is any difference."""
-        return bool(len(self.missing) or self.unknown.lines)
+    def news(self) -> int:
+        """How many lines are new or missing."""
+        return len(self.missing) + self.unknown.lines
 
 
 class Lines:
@@ -248,30 +255,25 @@ class Lines:
         """Digest and sourcedId of the known lines, part by part; raises one of UNREADABLE."""
         return self._parts(known, *self._patch(known), KEPT.names())
 
-    def save(self, file: str, context: bytes, book: "Book", told: pl.Series) -> None:
-        """Keep the lines of a file that was read whole, except those of which something was `told`.
+    def save(self, file: str, context: bytes, written: "Written") -> None:
+        """Keep the lines of a file that was read whole.
 
-        Where that is nearly every line, knowing the others would help nobody.
+        Where something was said of nearly every line, knowing the others would help nobody.
         """
         folder, records = self._folder(file), 0
         remarkable = [pl.DataFrame(schema=KEPT)]
-        for number, part in enumerate(book.read()):
-            silent = ~pl.col("line").cast(pl.UInt32).is_in(told.implode()).fill_null(value=False)
-            remarkable.append(spoken(part.filter(~silent)))
-            self._put_base(folder, number, part.filter(silent).select(KEPT.names()))
-            records += part.height
+        for number, (silent, spoken) in enumerate(written.parts()):
+            remarkable.append(spoken)
+            self._put_base(folder, number, silent)
+            records += silent.height + spoken.height
         added = pl.concat(remarkable)
         if added.height <= records * MANY:
             patch = self._put_patch(folder, NONE, added)
-            self._keep(file, context, Known(folder, book.parts, patch, records))
+            self._keep(file, context, Known(folder, written.book.parts, patch, records))
 
-    def amend(
-        self, file: str, context: bytes, found: Compared, fresh: pl.DataFrame, told: pl.Series
-    ) -> None:
-        """Keep the lines of a file of which only `fresh` ones were read."""
-        told = told.cast(pl.Int64)
-        marked = fresh["line"].is_in(told.implode())
-        new = pl.concat([fresh.filter(~marked).select(KEPT.names()), spoken(fresh.filter(marked))])
+    def amend(self, file: str, context: bytes, written: "Written", found: Compared) -> None:
+        """Keep the lines of a file of which only unknown ones were read."""
+        new = pl.concat([rows for part in written.parts() for rows in part])
         dropped, added = self._patch(found.known)
         added = pl.concat([added.filter(~added["digest"].is_in(found.missing.implode())), new])
         dropped = pl.concat([dropped, found.missing])
@@ -292,7 +294,8 @@ class Lines:
         self.db.execute(SQL["keep"], {**self.claim.key, "entity": file, **facts})
 
     def _folder(self, file: str) -> str:
-        return f"lines/{self.claim.tenant_id}/{self.claim.id}-{self.claim.fence}/{file}"
+        claim = self.claim
+        return f"{lines_prefix(claim.tenant_id)}/{claim.id}-{claim.fence}/{file}"
 
     def _parts(
         self, known: Known, dropped: pl.Series, added: pl.DataFrame, columns: list[str]
@@ -335,11 +338,6 @@ class Lines:
         return pl.read_ipc(io.BytesIO(obstore.get(self.store, key).bytes()))
 
 
-def spoken(rows: pl.DataFrame) -> pl.DataFrame:
-    """Records of whose lines something was said, so that the lines are read again."""
-    return pl.DataFrame([unlike(rows["sourced_id"]), rows["sourced_id"]])
-
-
 def forget(db: Connection, tenant_id: int, entity: AnyEntity) -> None:
     """No line of the entity is known any more: its records were written."""
     db.execute(SQL["forget"], {"tenant_id": tenant_id, "entity": entity.file})
@@ -370,3 +368,25 @@ class Book:
     def read(self) -> Iterator[pl.DataFrame]:
         """Every part."""
         return self.spool.read()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was read, now that it is applied: `told` are the lines of which something was said.
+
+    `left_out` are the sourcedIds whose rows are no records.
+    """
+
+    book: Book
+    told: pl.Series
+    left_out: Collection[str] = ()
+
+    def parts(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """The lines to be known, and the records whose lines are to be read and told again."""
+        for rows in self.book.read():
+            part = rows
+            if self.left_out:
+                part = part.filter(~pl.col("sourced_id").is_in(list(self.left_out)))
+            said = part["line"].cast(pl.UInt32).is_in(self.told.implode())
+            spoken = part.filter(said)["sourced_id"]
+            yield part.filter(~said).select(KEPT.names()), pl.DataFrame([unlike(spoken), spoken])

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeAlias
 from uuid import UUID
 
 from psycopg.errors import LockNotAvailable, UniqueViolation
@@ -22,6 +22,7 @@ from psycopg.types.json import Jsonb
 from pipeline import claims, stage
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one
+from pipeline.events import emit
 from pipeline.merge import listed, values
 from pipeline.stage import gone, is_empty, names, staged
 from schemas import schools
@@ -29,6 +30,7 @@ from schemas.proposals import KEPT, SCHEMA, Apply, kept_keys, kept_rows
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 from schemas.runs import Counts, Mode, State
 from schemas.statements import load
+from schemas.webhooks import of_run
 
 NAMED = load("pipeline", "proposals.sql")
 ACTIONS = ("created", "updated", "deleted")
@@ -230,7 +232,7 @@ class Counter:
         after = of_schools(
             self.entity,
             self._compose(AFTER[self.first]),
-            lambda entity: future(entity, self.tenant_id, first=self.first),
+            lambda entity, among: future(entity, self.tenant_id, first=self.first, among=among),
         )
         if after is None:
             return []
@@ -238,7 +240,7 @@ class Counter:
             before = of_schools(
                 self.entity,
                 self._compose(BEFORE),
-                lambda entity: present(entity, self.tenant_id),
+                lambda entity, among: present(entity, self.tenant_id, among),
             )
             after = SQL("{} union {}").format(after, before)
         grouped = SQL("select school, action, count(*) from ({}) as c group by 1, 2")
@@ -261,44 +263,62 @@ class Counter:
         )
 
 
-def of_schools(
-    entity: AnyEntity, records: Composable, look: Callable[[AnyEntity], Composable]
-) -> Composed | None:
-    """`sourced_id, action, school` of records that have an `action`; None: of no school."""
+Look: TypeAlias = Callable[[AnyEntity, Composable], Composable]
+"""The records of an entity, as far as a condition on the row holds."""
+
+ALL = SQL("true")
+
+
+def of_schools(entity: AnyEntity, records: Composable, look: Look) -> Composed | None:
+    """`sourced_id, action, school` of records that have an `action`; None: of no school.
+
+    What they are looked up in is cut down to what concerns them, so that few changes cost little.
+    """
     template = schools.query(entity, carry=("action",))
     if template is None:
         return None
-    relations = {other.table: look(other) for other in schools.looked_up(entity)}
+    relations = {
+        other.table: look(
+            other,
+            SQL("{} in (select {} from {} as r)").format(
+                Identifier("of", by), Identifier("r", column), records
+            ),
+        )
+        for other, (by, column) in schools.near(entity).items()
+    }
     return SQL(template).format(records=records, **relations)
 
 
-def future(entity: AnyEntity, tenant_id: int, *, first: bool = False) -> Composed:
+def future(
+    entity: AnyEntity, tenant_id: int, *, first: bool = False, among: Composable = ALL
+) -> Composed:
     """The active records as the change set would leave them."""
-    columns = [column.name for column in entity.stored()]
-    new = SQL("select {} from {} as s where s.status = 'active'").format(
-        listed(columns, "s"), staged(entity)
+    columns = listed([column.name for column in entity.stored()], "of")
+    new = SQL("select {} from {} as of where of.status = 'active' and {}").format(
+        columns, staged(entity), among
     )
     if first:
         return SQL("({})").format(new)
     return SQL(
-        "({} union all select {} from {} as l where l.tenant_id = {} and l.status = 'active'"
-        " and not exists (select from {} as s where s.sourced_id = l.sourced_id)"
-        " and not exists (select from {} as g where g.sourced_id = l.sourced_id))"
+        "({} union all select {} from {} as of where of.tenant_id = {} and of.status = 'active'"
+        " and not exists (select from {} as s where s.sourced_id = of.sourced_id)"
+        " and not exists (select from {} as g where g.sourced_id = of.sourced_id) and {})"
     ).format(
         new,
-        listed(columns, "l"),
+        columns,
         Identifier(entity.table),
         Literal(tenant_id),
         staged(entity),
         gone(entity),
+        among,
     )
 
 
-def present(entity: AnyEntity, tenant_id: int) -> Composed:
+def present(entity: AnyEntity, tenant_id: int, among: Composable = ALL) -> Composed:
     """The active records as they are."""
-    return SQL("(select * from {} where tenant_id = {} and status = 'active')").format(
-        Identifier(entity.table), Literal(tenant_id)
-    )
+    return SQL(
+        "(select of.* from {} as of where of.tenant_id = {} and of.status = 'active' and {})"
+    ).format(Identifier(entity.table), Literal(tenant_id), among)
 
 
 # A hash of the key under a seed that is a hash of the values: swapping values changes the sums.
@@ -401,6 +421,9 @@ def wait(
             "guard": Jsonb(shown.guard),
         },
     )
+    reasons = [reason["code"] for reason in shown.guard["reasons"]]
+    told = {"reasons": reasons, "counts": shown.preview, "findings": findings}
+    claims.tell(db, claim, "csv.import.held", shown.state, told)
 
 
 def wait_again(
@@ -457,7 +480,9 @@ def supersede(
     if not covered:
         return []
     ids = [each.id for each in covered]
-    db.execute(NAMED["supersede"], {**claim.key, "older": ids})
+    for run_id, entity in db.execute(NAMED["supersede"], {**claim.key, "older": ids}).fetchall():
+        told = of_run(run_id, entity, "superseded", {"supersededBy": str(claim.id)})
+        emit(db, claim.tenant_id, "csv.import.failed", told)
     last = covered[-1]
     compared = {
         "run": str(last.id),

@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias, get_args
 
 from psycopg.types.json import Jsonb
 
-from pipeline import claims
+from pipeline import audit, claims
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection, one
+from pipeline.events import published
 from pipeline.merge import Merge
 from pipeline.reading import Reader
 from schemas.roster import ROSTERING
 from schemas.runs import Counts, Mode
 
-WRITTEN = ("created", "updated", "deleted", "touched", "rekeyed")
+Written: TypeAlias = Literal["created", "updated", "deleted", "touched", "rekeyed"]
+WRITTEN: tuple[Written, ...] = get_args(Written)
 GROWN = 1000  # new records after which the statistics of a table are old
 
 
@@ -104,7 +108,22 @@ def balanced(counts: Counts, rows: int, mode: Mode | None, rejected: int = 0) ->
 
 
 def move(db: Connection, claim: Claim, version: int, counts: Mapping[str, Counts]) -> None:
-    """Record the version, then move the district to it: the last statement before the commit."""
+    """Record the version, then move the district to it."""
+    show(db, claim, version, record(db, claim, version, counts))
+
+
+def record(db: Connection, claim: Claim, version: int, counts: Mapping[str, Counts]) -> datetime:
+    """Record the version; answer the instant at which it is published."""
     facts = {**claim.key, "version": version, "counts": Jsonb(counts)}
+    records = sum(count.get(what, 0) for count in counts.values() for what in WRITTEN)
+    audit.published(db, claim, version, records)
     (published_at,) = one(db, SQL["add_version"], facts)
-    db.execute(SQL["move_district"], {**facts, "published_at": published_at})
+    facts = {"jobId": str(claim.id), "kind": claim.kind, "counts": counts}
+    published(db, claim.tenant_id, version, facts)
+    return published_at  # type: ignore[no-any-return]  # the column says so
+
+
+def show(db: Connection, claim: Claim, version: int, published_at: datetime) -> None:
+    """Move the district to the version: the last statement before the commit."""
+    facts = {**claim.key, "version": version, "published_at": published_at}
+    db.execute(SQL["move_district"], facts)

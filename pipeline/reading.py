@@ -20,6 +20,7 @@ from pipeline.archive import damage
 from pipeline.claims import SQL, Claim, Watch
 from pipeline.database import Connection
 from pipeline.digests import digested
+from pipeline.erasing import returning
 from pipeline.faults import Broken, Findings
 from pipeline.found import Rows
 from pipeline.frames import Beyond, Checker, typed
@@ -129,6 +130,7 @@ class Reader:
     def remember(self, db: Connection, claim: Claim) -> None:
         """Store what was found, and which mapping each file was read with: the run is to end."""
         found.save(db, claim, self.findings, self.package.files, self.kept)
+        returning.spare(db, claim.tenant_id, claim.id)
         db.execute(SQL["note_mappings"], {**claim.key, "mappings": Jsonb(self.package.mappings)})
 
     def forget(self, file: File) -> None:

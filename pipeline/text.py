@@ -23,6 +23,7 @@ from schemas.rules import Finding, Rule
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 NO_SEPARATOR = "\x01"  # stands in no well-formed line
+BLOCK = 64 * 1024  # bytes
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 FIELD = r'(?:"[^"\x00-\x1f\x7f]*(?:""[^"\x00-\x1f\x7f]*)*"|[^",\x00-\x1f\x7f]*)'
 
@@ -87,14 +88,18 @@ def whole_lines(source: Source) -> Iterator[Piece]:
     rest, line, read = b"", 1, 0
     for number, chunk in enumerate(source.chunks()):
         read += len(chunk)
-        data = rest + (opened(chunk, source.name) if number == 0 else chunk)
+        data = opened(chunk, source.name) if number == 0 else chunk
         end = data.rfind(b"\n") + 1
-        if end == 0 and len(data) > source.limits.row_max:
-            raise Broken(endless(data, source, line))
-        whole, rest = data[:end], data[end:]
-        if whole:
-            yield Piece(whole, line, read)
-            line += whole.count(b"\n")
+        if end == 0:
+            rest += data
+            if len(rest) > source.limits.row_max:
+                raise Broken(endless(rest, source, line))
+            continue
+        # One copy: at these sizes the pages of each further one cost more than its bytes.
+        whole = b"".join((rest, memoryview(data)[:end]))
+        rest = data[end:]
+        yield Piece(whole, line, read)
+        line += whole.count(b"\n")
     if line == 1 and not rest:
         raise Broken(Finding(rule=rules.text.EMPTY, file=source.name))
     if rest:
@@ -120,17 +125,31 @@ def endless(data: bytes, source: Source, line: int) -> Finding:
     )
 
 
+def blocks(data: bytes) -> Iterator[bytes]:
+    """Whole lines in blocks so small that what is made of one is still warm, and used again."""
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + BLOCK) + 1 or len(data)
+        yield data[start:end]
+        start = end
+
+
 def decoded(data: bytes, source: Source, first: int) -> bytes:
     """Whole lines in UTF-8; raises Broken at the first that is not in the source's encoding."""
-    try:
-        text = data.decode(source.encoding)
-    except UnicodeDecodeError as error:
-        line = first + data.count(b"\n", 0, error.start)
-        english, japanese = encodings.guess(data)
-        facts = {"guess": english, "guess_ja": japanese}
-        finding = Finding(rule=rules.text.ENCODING, file=source.name, line=line, facts=facts)
-        raise Broken(finding) from error
-    return data if source.encoding == "utf-8" else text.encode()
+    texts = []
+    for block in blocks(data):
+        try:
+            text = block.decode(source.encoding)
+        except UnicodeDecodeError as error:
+            line = first + block.count(b"\n", 0, error.start)
+            english, japanese = encodings.guess(data)
+            facts = {"guess": english, "guess_ja": japanese}
+            finding = Finding(rule=rules.text.ENCODING, file=source.name, line=line, facts=facts)
+            raise Broken(finding) from error
+        if source.encoding != "utf-8":
+            texts.append(text.encode())
+        first += block.count(b"\n")
+    return b"".join(texts) if texts else data
 
 
 def split_header(piece: Piece, name: str) -> tuple[str, Piece]:

@@ -6,7 +6,8 @@ import. All of it is one transaction under the lock on the district.
 
 A history row is true from its `version` until before `until_version`: the before-image of version v
 ends at v, and a record without one was made by v. A record whose values are no longer those that v
-gave it was changed since; it is named and left. Users of whom v changed a part only go with it.
+gave it was changed since; it is named and left. So is one whose values from before were erased.
+Users of whom v changed a part only go with it.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pipeline import claims, found, publish, rekeyed, stage
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one, tenant
+from pipeline.digests import ERASED
 from pipeline.faults import Findings, TooMany
 from pipeline.limits import Limits
 from pipeline.merge import Merge, listed, values
@@ -132,7 +134,7 @@ class Undo:
         if rows == 0:
             return
         stage_way_back(self.db, entity, merge, self.undone)
-        self.findings.add(changed_since(self.db, entity, self._room))
+        self.findings.add(left_alone(self.db, entity, self._room))
         self.counts[entity.file] = Counts(rows=rows)
         self.watch.advance(entity.file, rows, rows)
         run_id, file = self.claim.id, entity.file
@@ -208,12 +210,12 @@ def stage_way_back(db: Connection, entity: AnyEntity, merge: Merge, undone: int)
     stage.analyze(db, entity)
 
 
-def changed_since(db: Connection, entity: AnyEntity, limit: int) -> Iterator[Finding]:
+def left_alone(db: Connection, entity: AnyEntity, limit: int) -> Iterator[Finding]:
     """The records that are left as they are, with the version that changed them last."""
     query = SQL(LEFT).format(judged=judged(entity), limit=Literal(limit))
-    for sourced_id, since in db.execute(query):
+    for sourced_id, since, verdict in db.execute(query):
         yield Finding(
-            rule=rules.undo.CHANGED_SINCE,
+            rule=rules.undo.ERASED if verdict == "erased" else rules.undo.CHANGED_SINCE,
             file=f"{entity.file}.csv",
             sourced_id=sourced_id,
             facts={"since": since},
@@ -221,7 +223,7 @@ def changed_since(db: Connection, entity: AnyEntity, limit: int) -> Iterator[Fin
 
 
 def judged(entity: AnyEntity) -> Identifier:
-    """The table of verdicts: `restore`, `remove`, `left`, or `back` where nothing is to do."""
+    """The table of verdicts: `restore`, `remove`, `left`, `erased`, or `back`: nothing to do."""
     return Identifier("pg_temp", f"judged_{entity.table}")
 
 
@@ -243,6 +245,7 @@ def compose(statement: LiteralString, entity: AnyEntity, merge: Merge, **facts: 
         before=row(own, "b"),
         coming=row(own, "s"),
         tenant=Literal(merge.tenant_id),
+        erased=Literal(ERASED),
         **{name: Literal(value) for name, value in facts.items()},
     )
 
@@ -253,12 +256,14 @@ def row(columns: list[str], alias: str) -> Composable:
 
 
 # l: as it stands. a: as the version left it, where it was written since. b: as it was before.
+# What was erased is not to be had back: its image comes back only as the tombstone that it is.
 JUDGE = """
     create temporary table {judged_name} on commit drop as
     select l.sourced_id, l.version as since,
         case
             when b.sourced_id is null and l.status <> 'active'
                 or {now} is not distinct from {before} then 'back'
+            when l.digest = {erased} or b.digest = {erased} and b.status = 'active' then 'erased'
             when l.version > {undone} and {now} is distinct from {then} then 'left'
             when b.sourced_id is null then 'remove'
             else 'restore'
@@ -278,6 +283,7 @@ JUDGE = """
     where b.sourced_id is null
         or l.version = {undone} and {now} is distinct from {before}
         or l.version > {undone} and {then} is distinct from {before}
+        or b.digest = {erased}
 """
 
 RESTORE = """
@@ -291,7 +297,8 @@ REMOVE = """
 """
 
 LEFT = """
-    select sourced_id, since from {judged} where verdict = 'left' order by sourced_id limit {limit}
+    select sourced_id, since, verdict from {judged} where verdict in ('left', 'erased')
+    order by sourced_id limit {limit}
 """
 
 

@@ -36,6 +36,13 @@ class Unauthorised(RosterHubError):
     code = "unauthorisedrequest"
 
 
+class OAuthRefused(RosterHubError):
+    """The token endpoint refuses in the words of RFC 6749 (section 5.2), which are its codes."""
+
+    status = 400
+    code = "invalid_request"
+
+
 class Forbidden(RosterHubError):
     """The key may not do that."""
 
@@ -90,3 +97,28 @@ class Unavailable(RosterHubError):
 
     status = 429
     code = "server_busy"
+
+
+class TooLongAddress(RosterHubError):
+    """The query of the address is longer than this hub accepts."""
+
+    status = 414
+    code = "uri_too_long"
+
+
+class TooLargeHeaders(RosterHubError):
+    """The headers are larger than this hub accepts."""
+
+    status = 431
+    code = "headers_too_large"
+
+
+class RateLimited(RosterHubError):
+    """Too many requests in one minute: come back after the seconds in Retry-After."""
+
+    status = 429
+    code = "rate_limited"
+
+    def __init__(self, retry_after: int = 60) -> None:
+        self.retry_after = retry_after
+        super().__init__(retry_after=retry_after)

@@ -1,17 +1,20 @@
 """Messages to the workers. A job names a run; the facts live in PostgreSQL (architecture D4)."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-ProcessKind: TypeAlias = Literal["imports", "service"]
+ProcessKind: TypeAlias = Literal["imports", "exports", "webhooks", "deltas", "service"]
 PROCESSES: Mapping[ProcessKind, tuple[str, ...]] = {
     "imports": ("imports",),
-    "service": ("exports", "deltas", "webhooks", "maintenance"),
+    "exports": ("exports",),
+    "webhooks": ("webhooks",),
+    "deltas": ("deltas",),
+    "service": ("maintenance",),
 }
-"""Which queues each kind of worker process serves: imports never wait behind anything else."""
+"""Which queue each kind of worker process serves: nobody waits behind another kind of work."""
 
 QUEUES = tuple(queue for queues in PROCESSES.values() for queue in queues)
 
@@ -28,7 +31,7 @@ class Job(BaseModel):
 
 
 class ImportRoster(Job):
-    """A district has a run to do: an import or an undo."""
+    """A district has a run to do: an import, an undo or an erasure, in the order they came."""
 
     kind = "import_roster"
     queue = "imports"
@@ -52,5 +55,30 @@ class PreviewMapping(Job):
     preview_id: UUID
 
 
-AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping
-JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict, PreviewMapping)
+class SendWebhooks(Job):
+    """Something has happened in a district, for which somebody wants to be rung."""
+
+    kind = "send_webhooks"
+    queue = "webhooks"
+
+
+class PrepareDeltas(Job):
+    """A district has a version, or a lens, for which the feed is not prepared."""
+
+    kind = "prepare_deltas"
+    queue = "deltas"
+
+
+class WriteExport(Job):
+    """A district has an export to make."""
+
+    kind = "write_export"
+    queue = "exports"
+
+    export_id: UUID
+
+
+AnyJob: TypeAlias = (
+    ImportRoster | PurgeDistrict | PreviewMapping | SendWebhooks | PrepareDeltas | WriteExport
+)
+JOBS: tuple[type[Job], ...] = get_args(AnyJob)

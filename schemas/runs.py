@@ -41,7 +41,7 @@ class Counts(TypedDict, total=False):
     `deleted`. In bulk `deleted` are stored records that the file no longer has. `touched` are users
     of whom only a part changed, `excluded` are changes that whoever approved the run left out.
     `rekeyed` are records whose source has another sourcedId from this version on; in an undo, those
-    of which that ends.
+    of which that ends. `erased` are records of which an erasure has left nothing but the ids.
     """
 
     rows: int
@@ -53,3 +53,4 @@ class Counts(TypedDict, total=False):
     touched: int
     excluded: int
     rekeyed: int
+    erased: int

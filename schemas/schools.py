@@ -92,6 +92,23 @@ def looked_up(entity: AnyEntity) -> set[AnyEntity]:
     return found
 
 
+def near(entity: AnyEntity) -> dict[AnyEntity, tuple[str, str]]:
+    """Which records are looked up: those whose first column names the second of the records."""
+    found: dict[AnyEntity, tuple[str, str]] = {}
+    for path in SCHOOLS[entity]:
+        match path:
+            case Own():
+                pass
+            case Through(other, by, _):
+                found[other] = (by.name, "sourced_id")
+            case As(column, other):
+                found[other] = ("sourced_id", column.name)
+                found |= {beyond: (by, column.name) for beyond, (by, _) in near(other).items()}
+            case _:
+                assert_never(path)
+    return found
+
+
 OWN = "select {own}, r.{column} as school from {records} as r where r.{column} is not null"
 THROUGH = (
     "select {own}, t.{column} as school from {records} as r join {table} as t"

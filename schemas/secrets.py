@@ -2,7 +2,8 @@
 
 `ROSTERHUB_SECRET_KEY` is a comma list, newest first: new hashes use the first, old ones still
 verify (architecture D16). An API key is `rh_<kind>_<id>_<secret>_<checksum>`: the checksum lets
-a scanner tell a leaked key from noise, and the id is what the database looks up.
+a scanner tell a leaked key from noise, and the id is what the database looks up. The secret with
+which a client asks for tokens has the same shape and opens nothing else.
 """
 
 import hashlib
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 ALPHABET = string.digits + string.ascii_letters
-KeyKind = Literal["live", "admin"]
+SIGNS = frozenset(ALPHABET)
+KeyKind = Literal["live", "admin", "secret"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ def parse_key(text: str) -> ApiKey | None:
     """The parts of a well-formed key; a wrong checksum needs no look-up."""
     body, _, check = text.rpartition("_")
     match body.split("_"):
-        case ["rh", ("live" | "admin") as kind, identifier, secret] if checksum(body) == check:
+        case ["rh", ("live" | "admin" | "secret") as kind, identifier, secret] if checksum(
+            body
+        ) == check and SIGNS.issuperset(identifier + secret):
             return ApiKey(kind, identifier, secret)
         case _:
             return None
@@ -63,6 +67,7 @@ class Vault:
         self._secrets: Sequence[bytes] = [part.strip().encode() for part in configured.split(",")]
         if any(len(secret) < MINIMUM for secret in self._secrets):
             raise WeakSecret
+        self._peppers = self.derive(HASHING)
 
     def derive(self, purpose: str) -> list[bytes]:
         """One 32-byte key per configured secret for this purpose."""
@@ -70,11 +75,11 @@ class Vault:
 
     def hash(self, key: ApiKey) -> bytes:
         """What is stored of a key."""
-        return keyed(self.derive(HASHING)[0], key)
+        return keyed(self._peppers[0], key)
 
     def verifies(self, key: ApiKey, stored: bytes) -> bool:
         """Whether the key is the one that was stored; takes the same time either way."""
-        hashes = [keyed(pepper, key) for pepper in self.derive(HASHING)]
+        hashes = [keyed(pepper, key) for pepper in self._peppers]
         return sum(hmac.compare_digest(candidate, stored) for candidate in hashes) > 0
 
 

@@ -3,6 +3,7 @@
 `deploy/settings.env` explains each setting; a test compares the two.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.wall import Wall
 
 PREFIX = "ROSTERHUB_"
 MIB = 1024 * 1024
@@ -36,19 +39,33 @@ class Settings(BaseSettings):
     page_default: int = Field(default=100, ge=1)
     page_max: int = Field(default=10_000, ge=1)
 
+    # Who may ask, and how much
+    proxies: str = ""
+    rate_limit: int = Field(default=6000, ge=1)
+    token_lifetime: int = Field(default=3600, ge=60, le=3600)
+    token_in_body: bool = False
+    token_refusal: int = Field(default=400, ge=400, le=401)
+
     # The workers
     import_processes: int = Field(default=1, ge=0)
+    export_processes: int = Field(default=1, ge=0)
     lease: float = Field(default=30.0, gt=0)
     poll: float = Field(default=2.0, gt=0)
     attempts: int = Field(default=5, ge=1)
     import_timeout: float = Field(default=3600.0, gt=0)
+    export_timeout: float = Field(default=3600.0, gt=0)
     work_folder: Path | None = None
+    webhook_hands: int = Field(default=64, ge=2)
+    webhook_allow: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=0, le=65535)
+    audit_heads: float = Field(default=600.0, ge=60)
 
     # Ceilings of what a client may send
     upload_max: int = Field(default=500 * MIB, ge=1)
     json_max: int = Field(default=5 * MIB, ge=1)
+    query_max: int = Field(default=16 * 1024, ge=1)
+    headers_max: int = Field(default=32 * 1024, ge=1)
     zip_entries: int = Field(default=64, ge=1)
     zip_ratio: int = Field(default=200, ge=1)
     zip_max: int = Field(default=4096 * MIB, ge=1)
@@ -65,6 +82,19 @@ class Settings(BaseSettings):
     @classmethod
     def _blank_is_absent(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for network in networks_in(value):
+            ipaddress.ip_network(network)
+        return value
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _has_a_meaning(cls, value: str) -> str:
+        Wall.of(value)
+        return value
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -85,6 +115,11 @@ class UnknownSetting(Exception):
 
     def __init__(self, names: list[str]) -> None:
         super().__init__(f"unknown setting {', '.join(names)}: see deploy/settings.env")
+
+
+def networks_in(text: str) -> list[str]:
+    """The networks of a comma list."""
+    return [network.strip() for network in text.split(",") if network.strip()]
 
 
 def plain(value: object) -> str:

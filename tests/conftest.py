@@ -144,18 +144,20 @@ def redis_url(redis: Redis) -> str:
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
-    return settings_of(database_url, redis_url, tmp_path)
+    return settings_on(database_url, redis_url, tmp_path)
 
 
-def settings_of(database_url: str, redis_url: str, folder: Path) -> Settings:
-    """Settings under which a test has not long to wait."""
+def settings_on(database_url: str, redis_url: str, folder: Path) -> Settings:
+    """Those of a hub on these servers."""
     return Settings(
         database_url=SecretStr(database_url),
         redis_url=SecretStr(redis_url),
         object_store=str(folder / "objects"),
         secret_key=SecretStr("a secret of the tests that is long enough to be one"),
+        export_processes=0,  # but where exports are looked at
         lease=2.0,
         poll=0.2,
         metrics_port=0,
         port=0,
+        rate_limit=1_000_000,  # who tests limits sets one
     )

@@ -5,9 +5,9 @@ whoever claims the run next, until the attempts are used up.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import assert_never
+from typing import Self, assert_never
 
 import psycopg
 import structlog
@@ -18,6 +18,7 @@ from pipeline import claims
 from pipeline.claims import Claim, Fenced, Stopped, Watch
 from pipeline.database import Connection, connect, one, tenant
 from pipeline.deciding import Deciding
+from pipeline.erasing.job import Erasure
 from pipeline.importing import Import
 from pipeline.limits import Limits
 from pipeline.undo import Undo
@@ -25,6 +26,7 @@ from schemas.events import Emit, RunEnded
 from schemas.settings import Settings, plain
 from workers import metrics
 from workers.objects import Damaged, fetch
+from workers.observers import OfDistrict, all_of
 from workers.scratch import scratch
 
 FAILURES = {
@@ -51,6 +53,7 @@ class Importer:
     emit: Emit
     worker: str
     stopping: threading.Event
+    to_district: OfDistrict | None = None
 
     @property
     def url(self) -> str:
@@ -65,9 +68,15 @@ class Importer:
             if claim is None:
                 return False
             with metrics.SECONDS.labels(kind=claim.kind).time():
-                outcome = self._work(db, claim)
+                outcome = self._heard_in_district(tenant_id)._work(db, claim)  # noqa: SLF001  # our own
         metrics.ATTEMPTS.labels(kind=claim.kind, outcome=outcome).inc()
         return True
+
+    def _heard_in_district(self, tenant_id: int) -> Self:
+        """The same, for an attempt of which the district hears, too."""
+        if self.to_district is None:
+            return self
+        return replace(self, emit=all_of(self.emit, self.to_district(tenant_id)))
 
     def _work(self, db: Connection, claim: Claim) -> str:
         try:
@@ -103,17 +112,15 @@ class Importer:
             case "import":
                 return self._import(db, claim, watch)
             case "undo":
-                ended = Undo(claim, db, watch, self.emit, limits(self.settings)).run()
-                self.emit(ended)
-                return ended.state
+                return self._tell(Undo(claim, db, watch, self.emit, limits(self.settings)).run())
+            case "erasure":
+                return self._tell(Erasure(claim, db, watch, self.emit, self.store).run())
             case _:
                 assert_never(claim.kind)
 
     def _import(self, db: Connection, claim: Claim, watch: Watch) -> str:
         if claim.decided:
-            ended = Deciding(claim, db, watch, self.emit).run()
-            self.emit(ended)
-            return ended.state
+            return self._tell(Deciding(claim, db, watch, self.emit).run())
         with scratch(self.settings.work_folder) as folder:
             path = folder / "upload"
             try:
@@ -123,6 +130,10 @@ class Importer:
             ended = Import(
                 claim, db, path, folder, watch, self.emit, limits(self.settings), self.store
             ).run()
+        return self._tell(ended)
+
+    def _tell(self, ended: RunEnded) -> str:
+        """Say how the run has ended."""
         self.emit(ended)
         return ended.state
 
@@ -154,17 +165,22 @@ class Importer:
 
     def _report(self, claim: Claim, error: BaseException) -> None:
         """The kind of the error and where it was; never its text, which may quote a row."""
-        place = error.__traceback__
-        while place is not None and place.tb_next is not None:
-            place = place.tb_next
         log.error(
             "attempt_failed",
             run_id=str(claim.id),
             attempt=claim.attempt,
             error=type(error).__name__,
             sqlstate=getattr(error, "sqlstate", None),
-            at=f"{place.tb_frame.f_code.co_qualname}:{place.tb_lineno}" if place else None,
+            at=place_of(error),
         )
+
+
+def place_of(error: BaseException) -> str | None:
+    """Where it was raised."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return f"{place.tb_frame.f_code.co_qualname}:{place.tb_lineno}" if place else None
 
 
 def limits(settings: Settings) -> Limits:

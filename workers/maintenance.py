@@ -1,20 +1,24 @@
 """What nobody asks for and everybody expects: what has served its time goes.
 
-Uploads and old runs of every district, by its own policy; deleted districts entirely; what killed
-workers left behind.
+Uploads and old runs of every district, by its own policy, and people who were deleted long ago, by
+an erasure; deleted districts entirely; what killed workers left behind.
 """
 
 from collections.abc import Iterator
 
-import obstore
 import structlog
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
-from pipeline import beside, proposals
+from pipeline import beside, export_files, proposals
+from pipeline.audit import note
 from pipeline.database import Connection, connect, tenant
+from pipeline.erasing import retention
+from pipeline.files import keys, remove
+from schemas.audit import INSTALLATION
+from schemas.objects import lines_prefix
 from schemas.policy import Policy
 from schemas.statements import load
 
@@ -53,8 +57,13 @@ def forget(db: Connection, store: ObjectStore, tenant_id: int, policy: Policy) -
     """Let a district's uploads and runs go when its policy says so."""
     forget_uploads(db, store, tenant_id, policy.uploads_hours)
     forget_lines(db, store, tenant_id)
+    forget_exports(db, store, tenant_id, policy)
     if runs := forget_runs(db, tenant_id, policy.runs_days):
+        with tenant(db, tenant_id):
+            note(db, tenant_id, "remove", target="runs", records=runs, code="runs")
         log.info("runs_forgotten", tenant_id=tenant_id, runs=runs)
+    if run_id := retention.file(db, tenant_id, policy):
+        log.info("erasure_filed", tenant_id=tenant_id, run_id=str(run_id))
 
 
 def forget_uploads(db: Connection, store: ObjectStore, tenant_id: int, hours: float | None) -> None:
@@ -73,9 +82,7 @@ def forget_upload(db: Connection, store: ObjectStore, facts: dict[str, object]) 
     # Looked at again now that it is held, for somebody may have been faster.
     if held is None or db.execute(NAMED["old_uploads"], facts).fetchone() is None:
         return
-    try:
-        obstore.delete(store, held[0])
-    except (NotFoundError, FileNotFoundError):
+    if not remove(store, held[0]):
         log.info("upload_was_gone", upload_id=str(facts["id"]))
     db.execute(NAMED["mark_deleted"], facts)
 
@@ -106,7 +113,7 @@ def forget_lines(db: Connection, store: ObjectStore, tenant_id: int) -> None:
         quiet = db.execute(NAMED["recent_run"], facts).fetchone() is None
     if quiet:
         return  # nothing is left since we looked last, and to ask a store costs money
-    stored = keys(store, f"lines/{tenant_id}")
+    stored = keys(store, lines_prefix(tenant_id))
     # Asked after the store: what an import has finished meanwhile is known by now.
     with tenant(db, tenant_id):
         used = {folder for (folder,) in db.execute(NAMED["lines_in_use"], facts)}
@@ -115,17 +122,13 @@ def forget_lines(db: Connection, store: ObjectStore, tenant_id: int) -> None:
             remove(store, key)
 
 
-def keys(store: ObjectStore, prefix: str) -> list[str]:
-    """The keys of the objects below a prefix."""
-    return [each["path"] for page in obstore.list(store, prefix=prefix) for each in page]
-
-
-def remove(store: ObjectStore, key: str) -> None:
-    """Delete an object; one that is not there is not missed."""
-    try:
-        obstore.delete(store, key)
-    except (NotFoundError, FileNotFoundError):
-        return
+def forget_exports(db: Connection, store: ObjectStore, tenant_id: int, policy: Policy) -> None:
+    """Let files of exports go that have been there long enough, and then the exports."""
+    export_files.expire(db, tenant_id, policy.exports_hours)
+    if not export_files.quiet(db, tenant_id):
+        export_files.sweep(db, store, tenant_id)
+    facts = {"tenant_id": tenant_id, "days": policy.runs_days, "batch": FEW}
+    in_batches(db, tenant_id, "forget_exports", facts)
 
 
 # --- Deleted districts ----------------------------------------------------------------------
@@ -134,14 +137,18 @@ def remove(store: ObjectStore, key: str) -> None:
 def purge(db: Connection, control: Connection, store: ObjectStore, tenant_id: int) -> None:
     """Remove everything of a deleted district, in batches; safe to be interrupted and repeated."""
     forget_uploads(db, store, tenant_id, hours=None)
-    for key in keys(store, f"lines/{tenant_id}"):
+    for key in keys(store, lines_prefix(tenant_id)):
         remove(store, key)
+    export_files.wipe(db, store, tenant_id)
     rows = sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=True))
     # Waits for an import that is about to commit; without its run no other can.
     with tenant(db, tenant_id):
         rows += db.execute(NAMED["remove_runs"], {"tenant_id": tenant_id}).rowcount
     rows += sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=False))
+    export_files.sweep(db, store, tenant_id)  # what was still being written
     control.execute(NAMED["remove_district"], {"tenant_id": tenant_id})
+    with tenant(db, INSTALLATION):
+        note(db, INSTALLATION, "remove", target=str(tenant_id), records=rows, code="district")
     log.info("district_purged", tenant_id=tenant_id, rows=rows)
 
 

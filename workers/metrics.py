@@ -11,6 +11,7 @@ RUNS = Counter("rosterhub_runs_ended", "Runs that reached a final state.", ["kin
 ROWS = Counter(
     "rosterhub_import_rows", "Rows of imports by what became of them.", ["file", "outcome"]
 )
+EXPORTED = Counter("rosterhub_export_rows", "Rows of completed exports.", ["file"])
 SECONDS = Histogram(
     "rosterhub_run_seconds",
     "Seconds from claim to end of one attempt.",
@@ -19,6 +20,15 @@ SECONDS = Histogram(
 )
 ATTEMPTS = Counter(
     "rosterhub_run_attempts", "Attempts at runs by how they ended.", ["kind", "outcome"]
+)
+
+WEBHOOK_ATTEMPTS = Counter(
+    "rosterhub_webhook_attempts", "Attempts to deliver an event, by how they ended.", ["outcome"]
+)
+WEBHOOK_SECONDS = Histogram(
+    "rosterhub_webhook_seconds",
+    "Seconds of one attempt to deliver an event.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
 )
 
 

@@ -1,5 +1,5 @@
 -- all --
-select id, label, scopes, created_at, expires_at, revoked_at, last_used_at
+select id, label, client_id as client, scopes, created_at, expires_at, revoked_at, last_used_at
 from keys
 where tenant_id = %s
 order by created_at, id
@@ -11,6 +11,7 @@ select pg_advisory_xact_lock(hashtext('rosterhub.keys'), %s)
 select count(*) as live
 from keys
 where tenant_id = %s
+    and client_id is null
     and label = %s
     and revoked_at is null
     and expires_at > now()

@@ -15,11 +15,16 @@ from typing import NoReturn
 import click
 
 from deploy.cli.aliases import aliases
+from deploy.cli.audit import audit
 from deploy.cli.check import check
+from deploy.cli.clients import clients
 from deploy.cli.dev import dev
 from deploy.cli.districts import districts
+from deploy.cli.erasures import erasures
+from deploy.cli.exports import exports
 from deploy.cli.findings import findings
 from deploy.cli.keys import keys
+from deploy.cli.lens import lens
 from deploy.cli.mappings import mappings
 from deploy.cli.migrate import migrate
 from deploy.cli.policy import policy
@@ -27,9 +32,11 @@ from deploy.cli.push import push
 from deploy.cli.review import approve, diff, reject, rekey_map
 from deploy.cli.runs import runs
 from deploy.cli.sample import sample
+from deploy.cli.schedules import schedules
 from deploy.cli.screen import Screen
 from deploy.cli.serve import serve, work
 from deploy.cli.versions import versions
+from deploy.cli.webhooks import webhooks
 from deploy.messages import BAD_USAGE, INTERRUPTED, LANGS, Failure, Lang, spoken
 
 
@@ -107,8 +114,10 @@ def everywhere(command: click.Command) -> click.Command:
 
 for part in (findings, diff, rekey_map, approve, reject):
     runs.add_command(part)
+clients.add_command(lens)
 for command in (
-    *(dev, push, check, runs, versions, aliases, mappings, policy),
-    *(sample, keys, districts, serve, work, migrate),
+    *(dev, push, check, runs, versions, erasures, aliases, mappings, policy),
+    *(exports, schedules, sample, clients, webhooks, keys, districts, audit),
+    *(serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))

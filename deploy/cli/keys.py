@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from deploy.cli.clients import SHORT, at
 from deploy.cli.hub import connect, district_option, key_option, talks_to_hub, url_option
 from deploy.cli.screen import Screen, as_json, pass_screen
 from deploy.cli.serve import settings_with
-from deploy.messages import ADMIN_HAS_NO_SCOPE, BAD_USAGE, KEY_ONCE, REVOKED, SETTING_WRONG, Failure
+from deploy.messages import (
+    ADMIN_HAS_NO_SCOPE,
+    BAD_USAGE,
+    KEY_ONCE,
+    NOT_A_CLIENTS_SCOPE,
+    REVOKED,
+    SETTING_WRONG,
+    Failure,
+)
 from schemas.scopes import SCOPES
 
 if TYPE_CHECKING:
@@ -18,7 +27,16 @@ if TYPE_CHECKING:
 KEYS = "/api/v1/keys"
 ADMIN_KEYS = "/api/v1/admin-keys"
 PAGE = 100
-COLUMNS = ("id", "label", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
+COLUMNS = (
+    "id",
+    "label",
+    "client",
+    "scopes",
+    "created_at",
+    "expires_at",
+    "last_used_at",
+    "revoked_at",
+)
 
 
 @click.group
@@ -31,10 +49,11 @@ def keys() -> None:
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice(SCOPES),
+    type=click.Choice((*SCOPES, *SHORT)),
     multiple=True,
     help="What it may do; repeat for more (default: all).",
 )
+@click.option("--client", "client_id", metavar="ID", help="The client whose key it is to be.")
 @click.option("--expires-in-days", "days", type=click.IntRange(1, 365), help="Until it expires.")
 @click.option("--admin", is_flag=True, help="An administrator's key, made in the database itself.")
 @as_json
@@ -47,6 +66,7 @@ def create(
     /,
     label: str,
     scopes: tuple[str, ...],
+    client_id: str | None,
     days: int | None,
     *,
     admin: bool,
@@ -64,14 +84,24 @@ def create(
             raise Failure(BAD_USAGE, reason=reason, command="rosterhub keys create")
         made = made_in_database(label, days)
     else:
-        wanted = {"label": label, "scopes": list(scopes), "expires_in_days": days}
+        words = list(scopes) if client_id is None else of_client(screen, scopes)
+        path = KEYS if client_id is None else f"{at(client_id)}/keys"
+        wanted = {"label": label, "scopes": words, "expires_in_days": days}
         with connect(**hub, as_admin=True) as client:
-            made = client.post(KEYS, {name: value for name, value in wanted.items() if value})
+            made = client.post(path, {name: value for name, value in wanted.items() if value})
     if as_json:
         screen.json(made)
     else:
         screen.note(KEY_ONCE, expires_at=made["expires_at"])
         screen.result(made["key"])
+
+
+def of_client(screen: Screen, scopes: tuple[str, ...]) -> list[str]:
+    """The scopes of OneRoster that are meant."""
+    if others := [scope for scope in scopes if scope not in SHORT]:
+        reason = screen.say(NOT_A_CLIENTS_SCOPE, scope=others[0])
+        raise Failure(BAD_USAGE, reason=reason, command="rosterhub keys create")
+    return [SHORT[scope] for scope in scopes]
 
 
 def made_in_database(label: str, days: int | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ at_most = click.option(
 )
 
 
-KINDS = ("import", "undo")
+KINDS = ("import", "undo", "erasure")
 COLUMNS = ("id", "created_at", "state", "stage", "version", "findings", "upload")
 
 
@@ -52,7 +52,7 @@ def runs() -> None:
 @click.option(
     "--state", "states", type=click.Choice(list(STATES)), multiple=True, help="Repeat for more."
 )
-@click.option("--kind", type=click.Choice(KINDS), help="Imports, or what was taken back.")
+@click.option("--kind", type=click.Choice(KINDS), help="Imports, what was taken back, or erasures.")
 @click.option("--entity", help="What a single CSV holds, such as users.")
 @click.option("--created-by", metavar="KEY", help="Id of the key that pushed.")
 @click.option("--since", type=a_moment, callback=instant, help="Not before this day or time.")

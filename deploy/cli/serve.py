@@ -4,16 +4,21 @@
 
 import os
 import sys
+from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from deploy.messages import NO_WORKERS, SETTING_MISSING, SETTING_WRONG, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from schemas.jobs import ProcessKind
     from schemas.settings import Settings
 
+KINDS = ("imports", "exports", "webhooks", "deltas", "service")
 NEEDED = ("database_url", "redis_url", "secret_key")
 
 
@@ -27,26 +32,37 @@ def serve() -> None:
 
 
 @click.command
-@click.option("--process", "kind", type=click.Choice(["imports", "service"]), hidden=True)
+@click.option("--process", "kind", type=click.Choice(KINDS), hidden=True)
 @click.option("--parent", type=int, hidden=True)
 @click.pass_context
-def work(
-    context: click.Context, kind: Literal["imports", "service"] | None, parent: int | None
-) -> None:
+def work(context: click.Context, kind: "ProcessKind | None", parent: int | None) -> None:
     """Run the workers, as the ROSTERHUB_* variables say."""
     from deploy import logs
 
     settings = settings_with(*NEEDED)
     logs.configure(settings.log_format, settings.log_level)
     try:
-        from workers import lifeline, process, supervisor
+        from workers import lifeline, supervisor
+
+        run = program(kind or "imports")
     except ModuleNotFoundError as error:
         raise Failure(NO_WORKERS, reason=error.name) from error
     if kind is None:
         context.exit(supervisor.main(settings, one_worker))
     if parent:
         lifeline.die_with(parent)
-    process.run(settings, kind)
+    run(settings)
+
+
+def program(kind: "ProcessKind") -> "Callable[[Settings], None]":
+    """What a worker process does; it loads what its kind needs, and no data frames for a bell."""
+    if kind == "webhooks":
+        from workers import webhooks
+
+        return webhooks.run
+    from workers import process
+
+    return partial(process.run, kind=kind)
 
 
 def one_worker(kind: str) -> list[str]:

@@ -9,6 +9,7 @@ import re
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ from pipeline.records.checks import CHECKS, KINDS, Check
 from pipeline.stage import copied, gone, is_empty, staged
 from schemas.columns import Flag, Key, Ref, Refs, Texts
 from schemas.roster import BY_TABLE, ROSTERING, AnyEntity
+from schemas.roster.people import User
 
 Row: TypeAlias = tuple[Any, ...]
 Keys: TypeAlias = tuple[str, Composable]
@@ -235,9 +237,22 @@ class Stored(State):
         ).format(staged(target), key=key)
         if not self.scoped:
             return new
-        return SQL("{} and not exists (select 1 {} and l.sourced_id = {})").format(
+        stored = SQL("{} and not exists (select 1 {} and l.sourced_id = {})").format(
             new, self.live(target, untouched=False), key
         )
+        if target is not User or not self._keeps_out:
+            return stored
+        # Who was erased is not missed, whatever the source still says of them.
+        return SQL(
+            "{} and not exists (select 1 from kept_out as o"
+            " where o.tenant_id = {} and o.sourced_id = {})"
+        ).format(stored, Literal(self.tenant_id), key)
+
+    @cached_property
+    def _keeps_out(self) -> bool:
+        """Whether anybody who was erased is kept out."""
+        query = SQL("select 1 from kept_out where tenant_id = {} limit 1")
+        return bool(self.rows(query.format(Literal(self.tenant_id))))
 
     def goes(self, entity: AnyEntity) -> bool:
         """Whether any stored record of the entity goes."""

@@ -64,7 +64,8 @@ for update of o;
 -- supersede --
 update runs set
     state = 'superseded', finished_at = clock_timestamp(), superseded_by = %(id)s
-where tenant_id = %(tenant_id)s and id = any(%(older)s);
+where tenant_id = %(tenant_id)s and id = any(%(older)s)
+returning id, entity;
 
 -- supersedes --
 update runs set supersedes = %(supersedes)s where tenant_id = %(tenant_id)s and id = %(id)s;

@@ -69,7 +69,7 @@ class UserProfile(Entity, file="userProfiles", rest="UserProfile"):
     profile_type = Text(required=True, doc="Human readable label.")
     vendor_id = Text(required=True, doc="Vendor of the system that uses the profile.")
     application_id = Text(doc="The application.")
-    description = Text(doc="Free text without secrets.")
+    description = Text(personal=True, doc="Free text without secrets.")
     credential_type = Text(required=True, json="credentials.type", doc="Kind of credential.")
     username = Text(
         required=True, personal=True, json="credentials.username", doc="Login name there."

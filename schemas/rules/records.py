@@ -199,6 +199,14 @@ PUPIL_WITHOUT_HOMEROOM = Rule(
     "enroll the student in the home class as well.",
     "学級にも在籍させてください。",
 )
+ERASED = Rule(
+    "record.erased",
+    "warning",
+    "{sourced_id} of {file} is about a person who was erased; the row was left out.",
+    "{file} の {sourced_id} は消去した人の行のため、取り込みませんでした。",
+    "remove the person at the source, or release the erasure if they are to come back.",
+    "校務支援システムから外すか、再び登録する場合は消去を解除してください。",
+)
 TOLERANCE = Rule(
     "record.tolerance",
     "error",

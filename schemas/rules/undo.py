@@ -10,6 +10,14 @@ CHANGED_SINCE = Rule(
     "correct the record at the source, or undo version {since} first.",
     "校務支援システム側で直すか、先に版 {since} を取り消してください。",
 )
+ERASED = Rule(
+    "undo.erased",
+    "info",
+    "What {sourced_id} of {file} said before was erased; it was left as it is.",
+    "{file} の {sourced_id} の以前の内容は消去済みのため、そのまま残しました。",
+    "send the record again from the source, if it is to be there.",
+    "必要な場合は、校務支援システムからもう一度送ってください。",
+)
 UNDONE_ALREADY = Rule(
     "undo.undone_already",
     "error",

@@ -469,7 +469,7 @@ def is_up(hub: Hub) -> bool:
         said = (hub.folder / f"{name}.log").read_text()
         assert process.poll() is None, said
     begun = [line for line in hub.log("work") if line.get("event") == "worker_started"]
-    if len(begun) < 1 + hub.settings.import_processes:
+    if len(begun) < 3 + hub.settings.import_processes + hub.settings.export_processes:
         return False
     with suppress(requests.RequestException):
         return hub.admin.ask("GET", "/health/ready", timeout=5).ok

@@ -1,6 +1,7 @@
 """A gateway on real services, keys to it, and rows to read."""
 
 import asyncio
+import base64
 import os
 import shutil
 import signal
@@ -9,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString, Self, TypeAlias
+from typing import Any, LiteralString, Self, TypeAlias, TypeVar
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
@@ -28,12 +30,13 @@ from api.redis import client
 from deploy.local.redis import Redis as RedisServer
 from schemas.jobs import Job
 from schemas.roster import BY_TABLE
-from schemas.scopes import SCOPES
-from schemas.secrets import Vault, new_key
+from schemas.scopes import CLIENT_SCOPES, SCOPES
+from schemas.secrets import Vault, new_key, random_text
 from schemas.settings import Settings, plain
-from tests.conftest import settings_of
+from tests.conftest import settings_on
 from tests.databases import Saved, Shelf, emptied, restored, saved
 
+T = TypeVar("T")
 Rows: TypeAlias = list[dict[str, Any]]
 
 
@@ -62,12 +65,29 @@ class Client:
         body: bytes | None = None,
         json: object = None,
         headers: Mapping[str, str] | None = None,
+        address: str | None = None,
     ) -> Result:
         sent = dict(headers or {}) | ({"Authorization": f"Bearer {key}"} if key else {})
         answer: Result = self._runner.run(
-            self._conductor.simulate_request(method, path, headers=sent, body=body, json=json)
+            self._conductor.simulate_request(
+                method, path, headers=sent, body=body, json=json, remote_addr=address
+            )
         )
         return answer
+
+    def ask_together(self, paths: list[str], key: str) -> list[Result]:
+        """GET all of them at the same time."""
+
+        async def all_of_them() -> list[Result]:
+            sent = {"Authorization": f"Bearer {key}"}
+            asked = [self._conductor.simulate_request("GET", path, headers=sent) for path in paths]
+            return await asyncio.gather(*asked)
+
+        return self._runner.run(all_of_them())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Something on the loop of the app."""
+        return self._runner.run(work)
 
     def get(
         self, path: str, key: str | None = None, headers: Mapping[str, str] | None = None
@@ -98,6 +118,35 @@ class District:
     id: str
     tenant_id: int
     key: str
+
+
+@dataclass(frozen=True)
+class LearningSystem:
+    """A client and its secret."""
+
+    id: str
+    secret: str
+
+    def asks(self, hub: Client, *scopes: str, address: str | None = None, **fields: str) -> Result:
+        """Ask for a token."""
+        form = {"grant_type": "client_credentials", "scope": " ".join(scopes)} | fields
+        credentials = base64.b64encode(f"{self.id}:{self.secret}".encode()).decode()
+        return hub.ask(
+            "POST",
+            "/token",
+            body=urlencode(form).encode(),
+            headers={
+                "Authorization": f"Basic {credentials}",
+                "Content-Type": "application/x-www-form-urlencoded",
+            },
+            address=address,
+        )
+
+    def token(self, hub: Client, *scopes: str, address: str | None = None) -> str:
+        """A token, for everything if nothing is named."""
+        answer = self.asks(hub, *(scopes or CLIENT_SCOPES), address=address)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json["access_token"])
 
 
 class Books:
@@ -156,6 +205,26 @@ class Books:
                 [tenant_id, key.id, self.vault.hash(key), list(scopes), until],
             )
         return str(key)
+
+    def client(self, tenant_id: int, **values: object) -> LearningSystem:
+        """A client that may read everything of OneRoster, with a secret."""
+        client_id, secret = random_text(16), new_key("secret")
+        row = {"tenant_id": tenant_id, "id": client_id, "name": "LMS"}
+        row |= {"scopes": list(CLIENT_SCOPES)} | values
+        with self.connected("rosterhub_control") as connection:
+            connection.execute(
+                psycopg.sql.SQL("insert into clients ({}) values ({})").format(
+                    psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, row)),
+                    psycopg.sql.SQL(", ").join(map(psycopg.sql.Placeholder, row)),
+                ),
+                row,
+            )
+            connection.execute(
+                "insert into client_secrets (tenant_id, client_id, id, hash, expires_at)"
+                " values (%s, %s, %s, %s, now() + '1 day')",
+                [tenant_id, client_id, secret.id, self.vault.hash(secret)],
+            )
+        return LearningSystem(client_id, str(secret))
 
     def publish(self, tenant_id: int, rows: dict[str, Rows], at: str) -> int:
         """One version with these rows, by table."""
@@ -267,19 +336,22 @@ def jobs() -> list[Job]:
 
 
 @pytest.fixture
-def open_hub(settings: Settings, redis_url: str, jobs: list[Job]) -> Callable[[str], Client]:
-    """A gateway in this process, on a database; what it rings for is in `jobs`."""
+def open_hub(settings: Settings, redis_url: str, jobs: list[Job]) -> Callable[..., Client]:
+    """A gateway in this process, on a database, with some settings changed.
+
+    What it rings for is in `jobs`.
+    """
 
     def ring(job: Job, /) -> bool:
         jobs.append(job)
         return True
 
-    def make(url: str) -> Client:
+    def make(url: str, redis: str = redis_url, **changes: object) -> Client:
         gateway = create_gateway(
-            settings.model_copy(update={"public_url": "https://hub.example.org/"}),
+            settings.model_copy(update={"public_url": "https://hub.example.org/"} | changes),
             vault=Vault(secret(settings)),
             database=Database(url, size=3, query_timeout=5),
-            redis=client(redis_url),
+            redis=client(redis),
             ring=ring,
         )
         return Client(gateway.app)
@@ -288,7 +360,7 @@ def open_hub(settings: Settings, redis_url: str, jobs: list[Job]) -> Callable[[s
 
 
 @pytest.fixture
-def hub(open_hub: Callable[[str], Client], database_url: str) -> Iterator[Client]:
+def hub(open_hub: Callable[..., Client], database_url: str) -> Iterator[Client]:
     with open_hub(database_url) as hub:
         yield hub
 
@@ -347,7 +419,7 @@ def relay(database_url: str) -> Iterator[Relay]:
 
 
 @pytest.fixture
-def hub_behind(open_hub: Callable[[str], Client]) -> Callable[[Relay], Client]:
+def hub_behind(open_hub: Callable[..., Client]) -> Callable[[Relay], Client]:
     """A gateway that reaches its database over a relay."""
     return lambda relay: open_hub(relay.url)
 
@@ -435,13 +507,13 @@ Serve: TypeAlias = Callable[..., Server]
 @pytest.fixture
 def serve(settings: Settings, tmp_path: Path) -> Iterator[Serve]:
     """Starts gunicorn with the product's own configuration."""
-    with serving(settings, tmp_path) as serve:
-        yield serve
+    with serving(settings, tmp_path) as start:
+        yield start
 
 
 @contextmanager
 def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
-    """The same, for as long as one likes."""
+    """The same for as long as somebody wants."""
     servers: list[Server] = []
 
     def start(*options: str, **changes: object) -> Server:
@@ -496,7 +568,7 @@ def lasting(
 ) -> Iterator[Standing]:
     folder = tmp_path_factory.mktemp("standing")
     with shelf.lent() as url:
-        settings = settings_of(url, redis.url, folder)
+        settings = settings_on(url, redis.url, folder)
         with serving(settings, folder) as serve:
             yield Standing(settings, serve())
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from falcon.testing import Result
 
-from api import select
+from api.rosters import selects
+from api.rosters.operations import ROOT
+from api.rosters.sight import Rows
 from schemas.roster import PARTS, ROSTERING
 from schemas.settings import Settings
 from tests.api.conftest import Books, Client, District
@@ -17,7 +19,6 @@ from tests.pipeline.conftest import TOWN, Package
 from workers.imports import Importer
 from workers.objects import open_store
 
-ROOT = "/ims/oneroster/rostering/v1p2"
 FILES = [entity.file for entity in ROSTERING if entity not in PARTS]
 WEST = {"sourcedId": "west", "name": "西小学校", "type": "school", "parentSourcedId": "board"}
 STEPS = (
@@ -208,15 +209,15 @@ def test_another_district_has_a_past_of_its_own(
 
 
 @pytest.fixture
-def composed(books: Books) -> Iterator[Callable[[select.Query], str]]:
+def composed(books: Books) -> Iterator[Callable[[selects.Query], str]]:
     with books.connected("rosterhub_app") as connection:
         yield lambda query: query.as_string(connection)
 
 
 def test_without_a_moment_no_select_knows_of_history(
-    composed: Callable[[select.Query], str],
+    composed: Callable[[selects.Query], str],
 ) -> None:
     for entity in ROSTERING:
-        for make in (select.page, select.single):
-            assert "history" not in composed(make(entity))
-            assert "history" in composed(make(entity, past=True))
+        for make in (selects.first_page, selects.children, selects.parts):
+            assert "history" not in composed(make(entity, Rows()))
+            assert "history" in composed(make(entity, Rows(past=True)))

@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 import structlog
+from falcon.asgi import Request, Response
 
-from api.caller import DISTRICT
+from api.caller import DISTRICT, Needs, caller_of
+from schemas.scopes import CORE, ROSTER
 from schemas.secrets import new_key
 from tests.api.conftest import Books, Client, District
 
 IMPORTS = "/api/v1/imports"
 ORGS = "/ims/oneroster/rostering/v1p2/orgs"
 DEMOGRAPHICS = "/ims/oneroster/rostering/v1p2/demographics"
+TRACE = "0123456789abcdef-0123"
 
 
 def test_a_key_is_taken_from_either_header(hub: Client, north: District) -> None:
@@ -73,6 +76,41 @@ def test_a_key_does_what_its_scopes_say(  # noqa: PLR0917 -- fixtures and cases
     assert hub.get(path, books.key(north.tenant_id, (scope,))).status_code == status
 
 
+class Core:
+    """A resource that the core opens, and whatever opens more."""
+
+    needs = Needs(any_of=frozenset({CORE, ROSTER}))
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        resp.media = [caller_of(req).client, caller_of(req).version]
+
+
+def test_one_of_several_scopes_is_enough_and_each_is_a_whole_word(
+    hub: Client, books: Books, north: District, admin: str
+) -> None:
+    hub.app.add_route("/api/v1/planted", Core())
+    books.publish(north.tenant_id, {}, "2026-04-01T00:00:00Z")
+    for scope, status in (
+        (CORE, 200),
+        (ROSTER, 200),
+        ("roster.read", 200),
+        ("roster.demographics", 403),
+        ("roster", 403),
+        (CORE[:-1], 403),
+        (f"{CORE}x", 403),
+        (f"{CORE} {ROSTER}", 403),
+    ):
+        key = books.key(north.tenant_id, (scope,))
+        answer = hub.get("/api/v1/planted", key)
+        assert answer.status_code == status, scope
+    assert hub.get("/api/v1/planted", north.key).json == [None, 1]
+    named = hub.get("/api/v1/planted", admin, headers={DISTRICT: "north"})
+    assert named.json == [None, 1]
+    lms = books.client(north.tenant_id, scopes=[CORE])
+    token = lms.token(hub)
+    assert hub.get("/api/v1/planted", token).json == [lms.id, 1]
+
+
 def test_an_administrator_names_the_district(
     hub: Client, admin: str, north: District, south: District
 ) -> None:
@@ -120,17 +158,18 @@ def test_the_log_line_names_the_key_and_the_route_and_no_value(
 ) -> None:
     with structlog.testing.capture_logs() as lines:
         answer = hub.get(
-            f"{ORGS}/secret-person?fields=name", north.key, headers={"X-Request-ID": "trace-1"}
+            f"{ORGS}/secret-person?fields=name", north.key, headers={"X-Request-ID": TRACE}
         )
-    assert answer.headers["X-Request-ID"] == "trace-1"
+    assert answer.headers["X-Request-ID"] == TRACE
     (line,) = [line for line in lines if line["event"] == "request"]
     assert line["key"] == north.key.split("_")[2]
     assert line["route"] == "/ims/oneroster/rostering/v1p2/orgs/{sourced_id}"
-    assert (line["status"], line["request_id"]) == (404, "trace-1")
+    assert (line["status"], line["request_id"]) == (404, TRACE)
     assert "secret-person" not in str(lines)
     assert north.key.split("_")[3] not in str(lines)
 
 
 def test_a_request_id_that_is_no_id_is_replaced(hub: Client) -> None:
-    given = hub.get("/health/live", headers={"X-Request-ID": "a b\tc"})
-    assert len(given.headers["X-Request-ID"]) == 32
+    for text in ("a b\tc", "hanako@example.jp", "090-1234-5678"):
+        given = hub.get("/health/live", headers={"X-Request-ID": text})
+        assert len(given.headers["X-Request-ID"]) == 32

@@ -11,7 +11,7 @@ import pytest
 from deploy import cli
 from schemas.policybook import FIELDS
 from schemas.settings import Settings
-from tests.api.conftest import Books, District, Server, Standing
+from tests.api.conftest import Books, District, Rows, Server, Standing
 
 Say: TypeAlias = Callable[..., tuple[int, str, str]]
 NOW = "2026-04-01T00:00:00Z"
@@ -184,3 +184,36 @@ def test_a_district_that_is_named_stays_out_of_it(
     monkeypatch.setenv("RH_DISTRICT", "nowhere")
     assert say("keys list --admin", admin)[0] == 0
     assert say("keys list", admin)[0] == 3
+
+
+# --- lenses ------------------------------------------------------------------------------------
+
+
+def test_a_lens_is_shown_set_and_explained(say: Say, books: Books, north: District) -> None:
+    roster: dict[str, Rows] = {
+        "orgs": [{"sourced_id": "s-north", "name": "北", "type": "school"}],
+        "users": [{"sourced_id": "u1", "enabled_user": True, "primary_org_sourced_id": "s-south"}],
+    }
+    books.publish(north.tenant_id, roster, NOW)
+    lens = f"clients lens {{}} {books.client(north.tenant_id).id}"
+    status, out, _ = say(lens.format("show"))
+    assert status == 0
+    assert out.splitlines()[1].split() == ["schools", "everything"]
+    status, out, err = say(f"{lens.format('set')} schools=s-north,s-west fields=email,phone --json")
+    said = json.loads(out)
+    assert (status, said["schools"], said["revision"]) == (0, ["s-north", "s-west"], 2)
+    assert "no org with these sourcedIds: s-west" in err
+    status, out, _ = say(f"{lens.format('explain')} u1 --lang ja")
+    assert status == 0
+    assert out.splitlines()[0] == "users u1: 見えません"
+    assert "s-south" in out
+    status, out, _ = say(f"{lens.format('set')} schools= fields= --json")
+    said = json.loads(out)
+    assert (said["schools"], said["fields"]) == (None, [])
+    status, out, _ = say(f"{lens.format('explain')} u1 --entity users")
+    assert out.splitlines()[:2] == [
+        "users u1: visible",
+        "  ✓ Nothing in the lens limits users.",
+    ]
+    assert say(f"{lens.format('set')} colour=blue")[0] == 2
+    assert say(f"{lens.format('explain')} nobody")[0] == 3

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from api.database import APP, PATIENCE, Database, UnsafeRole, refuse_unsafe
+from api.database import APP, LOOKS, PATIENCE, Database, UnsafeRole, refuse_unsafe
 from tests.api.conftest import Books, Client, District, Relay, Serve
 
 Seen = TypeVar("Seen")
@@ -81,6 +81,25 @@ def test_a_query_that_takes_too_long_is_ended(database: Database, north: Distric
                 await connection.execute("select pg_sleep(5)")
 
     asyncio.run(opened(database, use))
+
+
+def test_a_look_up_asks_another_connection_where_one_has_died(
+    database: Database, database_url: str
+) -> None:
+    async def use() -> list[list[Any]]:
+        seen = []
+        for _ in range(3):
+            look = [database.look("select pg_backend_pid() as pid") for _ in range(LOOKS)]
+            seen.append([row["pid"] for rows in await asyncio.gather(*look) for row in rows])
+            with psycopg.connect(database_url) as superuser:
+                superuser.execute(
+                    "select pg_terminate_backend(pid, 2000) from unnest(%s) as pid", seen[-1:]
+                )
+        return seen
+
+    first, second, third = asyncio.run(opened(database, use))
+    assert not {*first} & {*second}
+    assert not {*second} & {*third}
 
 
 @pytest.mark.parametrize("power", ["superuser", "bypassrls", "owner"])

@@ -1,5 +1,7 @@
 """What a client reads when something is wrong, and what it never reads."""
 
+from collections.abc import Callable
+
 import falcon.asgi
 import psycopg
 import pytest
@@ -111,3 +113,12 @@ def test_every_answer_has_safe_headers(hub: Client, north: District) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
         assert headers["Cache-Control"] == "no-store"
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_who_is_known_by_http_asks_no_browser_for_https(
+    open_hub: Callable[..., Client], database_url: str
+) -> None:
+    with open_hub(database_url, public_url="http://hub.example.org") as hub:
+        assert "Strict-Transport-Security" not in hub.get("/health/live").headers

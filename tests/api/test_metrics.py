@@ -57,6 +57,29 @@ def test_what_waits_is_measured(
     assert found["rosterhub_runs", (("kind", "import"), ("state", "failed"))] == 1
 
 
+def test_what_waits_to_be_delivered_is_measured(
+    hub: Client, admin: str, north: District, books: Books
+) -> None:
+    with books.connected("rosterhub_app", north.tenant_id) as connection:
+        connection.execute(
+            "with hook as (insert into webhooks (tenant_id, id, url, secret, created_by)"
+            " values (%(t)s, gen_random_uuid(), '', '', '') returning id), event as ("
+            " insert into webhook_events (tenant_id, id, sequence, type, body, created_at)"
+            " select %(t)s, gen_random_uuid(), n, '', '', now() from generate_series(1, 3) as n"
+            " returning id, sequence)"
+            " insert into webhook_deliveries"
+            " (tenant_id, webhook_id, event_id, sequence, state, next_at)"
+            " select %(t)s, hook.id, event.id, sequence,"
+            " (array['waiting', 'waiting', 'delivered'])[sequence],"
+            " now() - make_interval(secs => 90 * sequence - 90) from hook, event",
+            {"t": north.tenant_id},
+        )
+    found = samples(hub.get(PATH, admin).text)
+    assert found["rosterhub_webhook_deliveries", (("state", "waiting"),)] == 2
+    assert found["rosterhub_webhook_deliveries", (("state", "sending"),)] == 0
+    assert 89 < found["rosterhub_oldest_waiting_delivery_seconds", ()] < 120
+
+
 def test_metrics_are_for_administrators(hub: Client, north: District) -> None:
     assert hub.get(PATH, north.key).status_code == 403
     assert hub.get(PATH).status_code == 401

@@ -6,10 +6,20 @@ import falcon.inspect
 import pytest
 from falcon.testing import Result
 
+from api.openapi.pages import DISCOVERY
+from api.rosters.operations import OPERATIONS, OPERATIONS_1P1, ROOT, SERVICE
+from schemas.rest.editions import ONE_ONE
 from tests.api.conftest import Books, Client, District
 
-ROOT = "/ims/oneroster/rostering/v1p2"
-OPEN = {"/health", "/health/live", "/health/ready"}
+OPEN = {"/health", "/health/live", "/health/ready", "/token"}
+OPEN |= {"/openapi.json", "/docs", "/docs/{name}", *DISCOVERY}
+OPEN |= {"/api/v1/downloads/{ticket}"}  # the address is the key
+EXPORTS = {
+    *("/api/v1/exports", "/api/v1/schedules", "/api/v1/schedules/{schedule_id}"),
+    *(f"/api/v1/exports/{{export_id}}{rest}" for rest in ("", "/cancel", "/download", "/events")),
+    *("/ims/oneroster/v1p2/csv/export/{entity}", "/ims/oneroster/v1p2/csv/export/{entity}/delta"),
+}
+DELTAS = {"/api/v1/deltas", "/api/v1/deltas.ndjson", "/api/v1/checksums"}
 ADMINISTRATORS = {
     "/metrics",
     "/api/v1/districts",
@@ -19,9 +29,23 @@ ADMINISTRATORS = {
     "/api/v1/admin-keys",
     "/api/v1/admin-keys/{key_id}",
 }
-SETTINGS = {"/api/v1/policy"}
+AUDIT = ("/api/v1/audit", "/api/v1/audit.csv", "/api/v1/audit.ndjson")
+SETTINGS = {"/api/v1/policy", "/api/v1/origins", "/api/v1/clients", *AUDIT} | {
+    f"/api/v1/clients/{{client_id}}{rest}"
+    for rest in (
+        *("", "/secrets", "/secrets/{secret_id}", "/keys", "/keys/{key_id}"),
+        *("/lens", "/lens/explain"),
+    )
+}
+ERASURES = {
+    "/api/v1/erasures",
+    "/api/v1/erasures/{erasure_id}",
+    "/api/v1/erasures/{erasure_id}/release",
+}
+ROOTS = (ROOT, ONE_ONE.address(SERVICE))
 LISTS = {"/api/v1/imports"} | {
-    f"{ROOT}/{file}"
+    f"{root}/{file}"
+    for root in ROOTS
     for file in (
         "academicSessions",
         "classes",
@@ -62,13 +86,25 @@ MAPPINGS = {"/api/v1/mappings", "/ims/oneroster/v1p2/mappings/{entity_type}"} | 
         "{entity}/preview",
     )
 }
-RECORDS = {f"{path}/{{sourced_id}}" for path in LISTS if path.startswith(ROOT)}
+RECORDS = {f"{path}/{{sourced_id}}" for path in LISTS if path.startswith(ROOTS)}
 VERSION = "/api/v1/versions/{version}"
 HISTORY = {f"{VERSION}{rest}" for rest in ("", "/diff", "/diff.csv", "/diff.ndjson")}
 TIMELINES = {"/api/v1/versions", "/api/v1/records/{entity}/{sourced_id}/timeline"}
 WAYS_BACK = {f"{VERSION}/{act}" for act in ("undo", "release")}
+EVENTS = {"/api/v1/events", "/api/v1/events/history"}
+WEBHOOK = "/api/v1/webhooks/{webhook_id}"
+WEBHOOKS = {"/api/v1/webhooks"} | {
+    f"{WEBHOOK}{rest}"
+    for rest in (
+        *("", "/secret/rotate", "/test", "/statistics", "/resend", "/deliveries"),
+        *("/deliveries/{delivery_id}", "/deliveries/{delivery_id}/resend"),
+    )
+}
 MATRIX = OPEN | ADMINISTRATORS | SETTINGS | LISTS | RUNS | ACTS | MAPPINGS | RECORDS
-MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK
+# What these answer with is looked at in rosters/test_operations.py.
+MATRIX |= {operation.route for operation in (*OPERATIONS, *OPERATIONS_1P1)}
+MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK | ERASURES
+MATRIX |= EVENTS | WEBHOOKS | EXPORTS | DELTAS
 
 SECRET = "northern-secret"
 
@@ -228,3 +264,22 @@ def test_a_tag_of_one_district_does_not_answer_another(
     tag = hub.get(f"{ROOT}/orgs", north.key).headers["ETag"]
     answer = hub.get(f"{ROOT}/orgs", south.key, headers={"If-None-Match": tag})
     assert answer.status_code == 200
+
+
+def test_another_district_neither_sees_nor_rings_nor_changes_a_webhook(
+    hub: Client, north: District, south: District
+) -> None:
+    url = f"https://{SECRET}.example/"
+    made = hub.post("/api/v1/webhooks", north.key, json={"url": url}).json
+    trial = hub.post(f"/api/v1/webhooks/{made['id']}/test", north.key).json
+    for path in WEBHOOKS - {"/api/v1/webhooks"}:
+        real = path.replace("{webhook_id}", made["id"]).replace("{delivery_id}", trial["id"])
+        for method in routes(hub)[path]:
+            body = {"after": 0} if path.endswith("}/resend") and "deliveries" not in path else {}
+            answer = hub.ask(method, real, south.key, json=body)
+            assert answer.status_code == 404, (method, path)
+    assert hub.get("/api/v1/webhooks", south.key).json["items"] == []
+    assert hub.get("/api/v1/events/history", south.key).json["items"] == []
+    assert SECRET in hub.get("/api/v1/webhooks", north.key).text
+    assert len(hub.get("/api/v1/events/history", north.key).json["items"]) == 1
+    assert hub.get(f"/api/v1/webhooks/{made['id']}", north.key).json["enabled"]

@@ -98,7 +98,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
             self.wfile.write(text.encode())
             self.close_connection = True
 
-        do_GET = do_POST = do_DELETE = answer  # noqa: N815 -- the server looks for these names
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 -- the server looks for these names
 
         def log_message(self, *_: object) -> None: ...
 
@@ -549,6 +549,108 @@ class TestLists:
         assert hub.asked == []
         assert cli.run(["districts", "delete", "demo", "--yes"]) == 0
         assert hub.asked[0].method == "DELETE"
+
+
+class TestClients:
+    """The systems that read a roster, as an administrator sees them."""
+
+    path = "/api/v1/clients"
+    scope = "https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly"
+
+    def a_client(self, **changed: object) -> dict[str, Any]:
+        found: dict[str, Any] = dict.fromkeys(("rate_limit", "last_used_at"))
+        found |= {"id": "abc", "name": "LMS", "enabled": True, "networks": ["10.0.0.0/8"]}
+        return found | {"scopes": [self.scope]} | changed
+
+    def test_one_is_made_with_what_was_asked_for(
+        self, hub: Script, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shown = {"client_secret": "rh_secret_x", "client_secret_expires_at": "2027"}
+        made = self.a_client(token_url="https://hub.example.jp/token", **shown)
+        hub.says("POST", self.path, (201, made))
+        words = ["--scope", "roster.readonly", "--scope", "1.1:roster.readonly"]
+        words += ["--network", "10.0.0.0/8", "--rate-limit", "60", "--expires-in-days", "9"]
+        assert cli.run(["clients", "create", "LMS", *words, "--lang", "ja"]) == 0
+        assert json.loads(hub.asked[0].body) == {
+            "name": "LMS",
+            "scopes": [self.scope, self.scope.replace("v1p2", "v1p1")],
+            "networks": ["10.0.0.0/8"],
+            "rate_limit": 60,
+            "expires_in_days": 9,
+        }
+        said = capsys.readouterr()
+        assert [line.split() for line in said.out.splitlines()] == [
+            ["client_id", "abc"],
+            ["token_url", "https://hub.example.jp/token"],
+            ["client_secret", "rh_secret_x"],
+        ]
+        assert "2027" in said.err
+        assert JAPANESE.search(said.err)
+
+    def test_scopes_are_listed_as_people_type_them(
+        self, hub: Script, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        hub.says("GET", self.path, (200, {"items": [self.a_client()], "next": None}))
+        assert cli.run(["clients", "list"]) == 0
+        row = capsys.readouterr().out.splitlines()[1].split()
+        assert row == ["abc", "LMS", "✓", "roster.readonly", "10.0.0.0/8"]
+
+    @pytest.mark.parametrize(
+        ("words", "method", "path", "body"),
+        [
+            (["change", "abc", "--everywhere"], "PATCH", "/abc", {"networks": []}),
+            (["change", "abc", "--name", "x"], "PATCH", "/abc", {"name": "x"}),
+            (["disable", "abc"], "PATCH", "/abc", {"enabled": False}),
+            (["enable", "abc"], "PATCH", "/abc", {"enabled": True}),
+            (["rotate", "abc"], "POST", "/abc/secrets", {}),
+            (["revoke", "abc", "s"], "DELETE", "/abc/secrets/s", None),
+            (["delete", "abc", "--yes"], "DELETE", "/abc", None),
+        ],
+    )
+    def test_every_command_is_one_request(  # noqa: PLR0917 -- a table
+        self,
+        hub: Script,
+        capsys: pytest.CaptureFixture[str],
+        words: list[str],
+        method: str,
+        path: str,
+        body: object,
+    ) -> None:
+        made = {"id": "s", "expires_at": "2027", "client_secret": "rh_secret_x"}
+        hub.says(method, f"{self.path}{path}", (200, made))
+        assert cli.run(["clients", *words]) == 0
+        [asked] = hub.asked
+        assert (json.loads(asked.body) if asked.body else None) == body
+        assert ("rh_secret_x" in capsys.readouterr().out) == (words[0] == "rotate")
+
+    def test_none_is_deleted_without_a_yes(
+        self, hub: Script, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.run(["clients", "delete", "abc"]) == 2
+        assert hub.asked == []
+        assert "rosterhub clients delete abc --yes" in capsys.readouterr().err
+
+    def test_a_key_of_a_client_bears_the_scopes_of_the_standard(
+        self, hub: Script, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        made = {"id": "k", "key": "rh_live_x", "expires_at": "2027"}
+        hub.says("POST", f"{self.path}/abc/keys", (201, made))
+        words = ["keys", "create", "sync", "--client", "abc", "--scope"]
+        assert cli.run([*words, "roster.readonly"]) == 0
+        assert json.loads(hub.asked[0].body) == {"label": "sync", "scopes": [self.scope]}
+        assert capsys.readouterr().out == "rh_live_x\n"
+        assert cli.run([*words, "imports"]) == 2
+        assert len(hub.asked) == 1
+
+    def test_origins_are_added_to_and_taken_from_those_there_are(
+        self, hub: Script, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        hub.says("GET", "/api/v1/origins", (200, {"origins": ["https://a.jp", "https://b.jp"]}))
+        hub.says("PUT", "/api/v1/origins", (200, {"origins": ["https://b.jp", "https://c.jp"]}))
+        words = ["--allow", "https://c.jp", "--remove", "https://a.jp"]
+        assert cli.run(["clients", "origins", *words]) == 0
+        assert json.loads(hub.asked[1].body) == {"origins": ["https://b.jp", "https://c.jp"]}
+        assert capsys.readouterr().out.splitlines()[1:] == ["https://b.jp", "https://c.jp"]
 
 
 class TestSample:

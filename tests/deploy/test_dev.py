@@ -184,8 +184,26 @@ def used_folder(folder: Path) -> Path:
 
 class TestRunning:
     def test_the_run_file_says_where_who_and_with_which_keys(self, hub: Hub) -> None:
-        assert set(hub.facts) == {"base_url", "district", "api_key", "admin_key"}
+        keys = {"api_key", "admin_key", "client_id", "client_secret", "token_url"}
+        assert set(hub.facts) == {"base_url", "district"} | keys
         assert hub.facts["district"] == "demo"
+
+    def test_the_demo_client_gets_a_token_and_reads_with_it(self, hub: Hub) -> None:
+        facts = hub.facts
+        scope = "https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly"
+        answer = requests.post(
+            facts["token_url"],
+            data={"grant_type": "client_credentials", "scope": scope},
+            auth=(facts["client_id"], facts["client_secret"]),
+            timeout=10,
+        )
+        assert (answer.status_code, answer.json()["scope"]) == (200, scope)
+        read = requests.get(
+            f"{facts['base_url']}/ims/oneroster/rostering/v1p2/users?limit=1",
+            headers={"Authorization": f"Bearer {answer.json()['access_token']}"},
+            timeout=10,
+        )
+        assert read.status_code == 200
 
     def test_the_demo_import_is_applied(self, hub: Hub) -> None:
         [run] = hub.get("/api/v1/imports")["items"]
@@ -204,7 +222,7 @@ class TestRunning:
     def test_nobody_else_can_read_its_secrets(self, hub: Hub) -> None:
         data = hub.folder / ".rosterhub"
         assert data.stat().st_mode & 0o777 == 0o700
-        for name in ("run.json", "secret-key", "admin-key", "demo-key"):
+        for name in ("run.json", "secret-key", "admin-key", "demo-key", "demo-client"):
             assert (data / name).stat().st_mode & 0o777 == 0o600
 
     def test_a_second_one_in_the_same_folder_is_refused(self, hub: Hub) -> None:
@@ -280,14 +298,16 @@ class TestStopping:
 
     def test_the_next_start_finds_the_data_and_imports_nothing(self, used_folder: Path) -> None:
         data = used_folder / ".rosterhub"
-        keys = [(data / name).read_text() for name in ("admin-key", "demo-key")]
+        kept = ("admin-key", "demo-key", "demo-client")
+        keys = [(data / name).read_text().strip() for name in kept]
         began = datetime.now(UTC)
         with running(used_folder) as hub:
             hub.wait_until_ready()
             runs = hub.get("/api/v1/imports")["items"]
             assert 1 in [run["version"] for run in runs]
             assert not [run for run in runs if datetime.fromisoformat(run["created_at"]) > began]
-            assert [hub.facts["admin_key"], hub.facts["api_key"]] == [key.strip() for key in keys]
+            client = f"{hub.facts['client_id']} {hub.facts['client_secret']}"
+            assert [hub.facts["admin_key"], hub.facts["api_key"], client] == keys
             assert hub.stop(signal.SIGTERM) == 0
         assert gone(hub.family)
 

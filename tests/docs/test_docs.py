@@ -13,7 +13,7 @@ import pytest
 from api.app import create_gateway
 from api.database import Database
 from api.redis import client
-from api.rosters import ROOT
+from api.rosters.operations import ROOT
 from deploy.cli import rosterhub
 from schemas import rulebook
 from schemas.rulebook import GUIDES, Language
@@ -31,7 +31,9 @@ CODE = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```\w*\n.*?^```$", re.MULTILINE | re.DOTALL)
 TYPED = re.compile(r"^(?:[$#] |  )(?:\S*/)?((?:rosterhub|make) .+)$", re.MULTILINE)
 ADDRESS = re.compile(
-    r"/(?:api/v1|ims|health|metrics)(?![\w.])[\w/{}-]*(?:\.(?:csv|ndjson)\b)?", re.ASCII
+    r"(?<![\w./])/(?:api/v1|ims|health|metrics|token|docs|openapi)(?![\w])[\w/{}-]*"
+    r"(?:\.(?:csv|ndjson|json)\b)?",
+    re.ASCII,
 )
 
 any_language = pytest.mark.parametrize("language", LANGUAGES)

@@ -29,6 +29,7 @@ SPECIAL = {
     "state": "queued",
     "kind": "import",
     "status": "active",
+    "cause": "request",
     "severity": "error",
     "until_version": 2,
 }

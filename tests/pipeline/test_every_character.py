@@ -12,11 +12,11 @@ from itertools import chain, product
 import orjson
 import pytest
 
-from api.faces import face
 from pipeline import repairs, text
 from pipeline.archive import Source
 from schemas import japan
 from schemas.profiles import V1_2_1
+from schemas.rest.faces import face
 from schemas.roster.orgs import Org
 from schemas.roster.people import User
 from tests.pipeline.conftest import TOWN, District, Package

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 import xxhash
 
@@ -31,10 +32,47 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return parsed
 
 
+@pytest.fixture(params=[0.0, 1.0], ids=["a new base", "a patch"])
+def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a few lines; what changed goes into the base, or stays beside it."""
+    monkeypatch.setattr(lines, "PART", 200)
+    monkeypatch.setattr(lines, "PATCHED", request.param)
+
+
 def test_the_digest_of_every_line_is_told_whatever_ends_it() -> None:
     for data in (b"a,b\r\nc,d\r\n", b"a,b\r\nc,d\r"):
         expected = [xxhash.xxh3_128_digest(line) for line in (b"a,b\r", b"c,d\r")]
         assert [number.to_bytes(16, "little") for number in lines.digests(data)] == expected
+
+
+def numbers(*values: int) -> pl.Series:
+    return pl.Series("digest", values, dtype=pl.UInt128)
+
+
+class TestIndex:
+    @pytest.fixture
+    def index(self) -> lines.Index:
+        return lines.Index([numbers(3, 5), numbers(), numbers(2**64, 2**127, 2**128 - 1)])
+
+    def test_a_digest_is_found_in_whichever_part_it_lies(self, index: lines.Index) -> None:
+        asked = numbers(2**128 - 1, 4, 3, 0, 2**64 + 1, 5, 2**64, 6)
+        known = [True, False, True, False, False, True, True, False]
+        assert index.find(asked).to_list() == known
+        unseen = index.unseen()
+        assert unseen is not None
+        assert unseen.to_list() == [2**127]
+        assert index.lines_of(numbers(5)).to_list() == [5]
+
+    def test_a_known_line_that_stands_twice_leaves_nothing_to_be_told(
+        self, index: lines.Index
+    ) -> None:
+        index.find(numbers(3, 4))
+        index.find(numbers(3))
+        assert index.unseen() is None
+
+    def test_without_known_lines_none_is_found(self) -> None:
+        index = lines.Index([numbers()])
+        assert index.find(numbers(1, 2)).to_list() == [False, False]
 
 
 class TestUnchanged:
@@ -71,3 +109,26 @@ class TestUnchanged:
         read.clear()
         assert district.push(other).state == "applied"
         assert read == [], "what was changed is known now"
+
+    @pytest.mark.usefixtures("parts")
+    def test_many_parts_and_patches_tell_the_same_as_values(
+        self, district: "District", town: "Package", book: "Book", read: list[int]
+    ) -> None:
+        there = town
+        away = town.drop("enrollments", "e1").change("users", "hana", {"givenName": "花"})
+        other = away.change("users", "taro", {"givenName": "太朗"})
+        for package, unknown in ((there, None), (away, 1), (other, 1), (there, None), (there, 0)):
+            read.clear()
+            assert district.push(package).counts == book.push(package)
+            if unknown is not None:
+                assert sum(read) == unknown
+            district.agrees(book)
+
+    def test_a_record_on_a_known_and_on_an_unknown_line_is_told_by_its_later_line(
+        self, district: "District", town: "Package"
+    ) -> None:
+        district.push(town)
+        twice = town.put("users", {**town.row("users", "hana"), "givenName": "花"})
+        done = district.push(twice)
+        (finding,) = [each for each in done.findings if each.rule == "record.duplicate"]
+        assert finding.line == len(twice.rows["users"]) + 1

@@ -25,6 +25,12 @@ def test_a_key_reads_back_as_it_was(kind: str) -> None:
     assert parse_key(str(key)) == key
 
 
+@pytest.mark.parametrize("sign", ["\0", " ", "é", "-", "'"])
+def test_what_we_never_write_is_no_key_whatever_its_checksum(sign: str) -> None:
+    for key in (ApiKey("live", f"a{sign}", "b"), ApiKey("live", "a", f"b{sign}")):
+        assert parse_key(str(key)) is None
+
+
 @pytest.mark.parametrize("at", range(4, 72, 5))
 def test_one_wrong_sign_is_seen_without_a_look_up(at: int) -> None:
     text = str(ApiKey("live", "a" * 12, "b" * 43))

@@ -31,14 +31,19 @@ def files(hub: Hub, tenant_id: int) -> dict[str, bytes]:
     }
 
 
+OUTLIVING = ["audit", "audit_chains"]
+"""Who read and changed what is known for a while after the district is gone."""
+
+
 def tables(hub: Hub) -> list[str]:
-    """Every table of a tenant, asked of the database."""
+    """Every table with what a tenant has, asked of the database."""
     return [
         name
         for (name,) in hub.admin.execute(
             "select c.relname from pg_class as c join pg_attribute as a on a.attrelid = c.oid"
             " where c.relnamespace = 'rosterhub'::regnamespace and c.relkind = 'r'"
-            " and a.attname = 'tenant_id' order by 1"
+            " and a.attname = 'tenant_id' and c.relname <> all(%s) order by 1",
+            [OUTLIVING],
         )
     ]
 
@@ -67,6 +72,17 @@ def settle(hub: Hub, importer: Make, package: Package, tenant_id: int) -> None:
         "insert into keys (tenant_id, id, hash, scopes, expires_at)"
         " values (%s, %s, '', '{}', now() + interval '1 day')",
         [tenant_id, f"key-{tenant_id}"],
+    )
+    hub.admin.execute(
+        "with client as ("
+        "insert into clients (tenant_id, id, name, scopes) values (%s, 'c', 'LMS', '{}'))"
+        " insert into cors_origins values (%s, 'https://lms.example.jp')",
+        [tenant_id, tenant_id],
+    )
+    hub.admin.execute(
+        "insert into client_secrets (tenant_id, client_id, id, hash, expires_at)"
+        " values (%s, 'c', 's', '', now() + interval '1 day')",
+        [tenant_id],
     )
 
 
@@ -344,6 +360,7 @@ def test_a_deleted_district_leaves_nothing_and_its_neighbour_is_untouched(
         settle(hub, importer, package, tenant_id)
     before = everything(hub, neighbour)
     filled = {"users", "users_history", "runs", "findings", "versions", "keys", "record_counts"}
+    filled |= {"clients", "client_secrets", "cors_origins"}
     assert {*before} >= filled
     assert {*everything(hub, district)} >= filled
     delete(hub, district)
@@ -393,3 +410,46 @@ def test_a_purge_waits_for_the_import_that_is_about_to_commit(
     sweep(hub.url, hub.store)
     work.join()
     assert everything(hub, district) == {}
+
+
+# --- People --------------------------------------------------------------------------------
+
+
+def test_who_was_deleted_long_ago_is_erased_by_a_run_that_nobody_asked_for(
+    hub: Hub, importer: Make, package: Package, district: int
+) -> None:
+    decide(hub, district, deleted_days=1)
+    hub.push(district, package())
+    assert importer().attempt(district)
+    hub.admin.execute(
+        "update users set status = 'tobedeleted' where sourced_id ="
+        " (select min(sourced_id) from users)"
+    )
+    sweep(hub.url, hub.store)
+    assert hub.free(district) is None, "it was deleted just now"
+    hub.admin.execute("update versions set published_at = published_at - interval '2 days'")
+    with capture_logs() as log:
+        sweep(hub.url, hub.store)
+        sweep(hub.url, hub.store)
+    (filed,) = [line for line in log if line["event"] == "erasure_filed"]
+    assert importer().attempt(district)
+    (receipt,) = hub.one("select receipt from erasures where run_id = %s", filed["run_id"])
+    assert (receipt["cause"], receipt["rows"]["users"]) == ("retention", 1)
+    left = hub.one("select count(*) from users where given_name is null")
+    assert left == (1,)
+
+
+def test_an_upload_that_held_who_was_erased_goes_with_its_run(hub: Hub, district: int) -> None:
+    ended, waits = hub.push(district, b"ended"), hub.push(district, b"waits")
+    hub.admin.execute(
+        "update runs set state = 'rejected', finished_at = now() where id = %s", [ended]
+    )
+    for run_id in (ended, waits):
+        hub.admin.execute(
+            "insert into finding_counts"
+            " (tenant_id, run_id, rule, severity, file, school, findings, followers, first)"
+            " values (%s, %s, 'record.erased', 'warning', '', '', 1, 0, 1)",
+            [district, run_id],
+        )
+    sweep(hub.url, hub.store)
+    assert [*files(hub, district).values()] == [b"waits"]

@@ -39,6 +39,15 @@ where u.tenant_id = %(tenant_id)s and u.deleted_at is null
             or r.finished_at > now() - make_interval(secs => %(hours)s * 3600)
         )
     ) and u.created_at < now() - make_interval(secs => %(hours)s * 3600)
+    -- It held people who were erased: it goes with its run.
+    or exists (
+        select from runs as r join finding_counts as c
+            on c.tenant_id = r.tenant_id and c.run_id = r.id and c.rule = 'record.erased'
+        where r.tenant_id = u.tenant_id and r.upload_id = u.id
+    ) and not exists (
+        select from runs as r
+        where r.tenant_id = u.tenant_id and r.upload_id = u.id and r.finished_at is null
+    )
   );
 
 -- hold_upload --
@@ -60,6 +69,16 @@ delete from runs where tenant_id = %(tenant_id)s and id = any(array(
       and not exists (
           select from versions as v where v.tenant_id = r.tenant_id and v.run_id = r.id
       )
+    limit %(batch)s
+));
+
+-- forget_exports --
+-- Some exports that ended long enough ago, and whose file is gone.
+delete from exports where tenant_id = %(tenant_id)s and id = any(array(
+    select e.id from exports as e
+    where e.tenant_id = %(tenant_id)s
+      and e.finished_at < clock_timestamp() - make_interval(days => %(days)s)
+      and (e.object_key is null or e.deleted_at is not null)
     limit %(batch)s
 ));
 
