@@ -18,7 +18,7 @@ from schemas.runs import Counts, Mode
 
 Written: TypeAlias = Literal["created", "updated", "deleted", "touched", "rekeyed"]
 WRITTEN: tuple[Written, ...] = get_args(Written)
-GROWN = 1000  # new records after which the statistics of a table are old
+GROWN = 100  # new records after which the statistics of a table are old
 
 
 @dataclass(frozen=True, slots=True)

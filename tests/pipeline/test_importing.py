@@ -237,6 +237,18 @@ class TestPieces:
 
 
 class TestDistricts:
+    def test_the_planner_knows_a_new_one_at_once(
+        self, hub: "Hub", district: "District", other: "District"
+    ) -> None:
+        """Otherwise it takes every join of the next import for one of a single row."""
+        district.push(generated(SMALL))
+        hub.admin.execute("analyze enrollments")
+        other.push(generated(SMALL))
+        query = f"explain (format json) select from enrollments where tenant_id = {other.tenant_id}"
+        (plan,) = hub.one(query)
+        there = len(other.rows("enrollments"))
+        assert there / 2 < plan[0]["Plan"]["Plan Rows"] < there * 2
+
     def test_two_districts_with_the_same_identifiers_stay_apart(
         self, district: "District", other: "District", town: "Package", book: "Book"
     ) -> None:
