@@ -27,6 +27,7 @@ from api.deltas.checksums import Checksums
 from api.deltas.feed import Deltas, Feed
 from api.deltas.objects import Objects as DeltaObjects
 from api.deltas.places import Cursors
+from api.deltas.sharing import Pages
 from api.deltas.waiting import Waiting
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
@@ -60,6 +61,8 @@ from api.mappings import (
 )
 from api.metrics import Metrics, Requests
 from api.oauth import Manners, Token
+from api.openapi.document import Site
+from api.openapi.pages import documenting
 from api.origins import Origins
 from api.policy import DistrictPolicy
 from api.previews import PATIENCE, Preview, Previews
@@ -162,6 +165,7 @@ def create_gateway(
         | staying_in_step(settings, vault, database, bell, streams)
         | auditing(database)
     )
+    routes |= documenting(routes, site_of(settings))
     for path, resource in routes.items():
         app.add_route(path, resource)
     return Gateway(app, streams)
@@ -369,10 +373,10 @@ def staying_in_step(
     base = public_url(settings)
     waiting = Waiting(database, streams)
     feed = Feed(database, Cursors(vault), waiting, bell, Sights(vault), base)
-    objects = DeltaObjects(base)
+    objects, pages = DeltaObjects(base), Pages()
     return {
-        "/api/v1/deltas": Deltas(feed, objects),
-        "/api/v1/deltas.ndjson": Deltas(feed, objects, lines=True),
+        "/api/v1/deltas": Deltas(feed, objects, pages),
+        "/api/v1/deltas.ndjson": Deltas(feed, objects, pages, lines=True),
         "/api/v1/checksums": Checksums(feed),
     }
 
@@ -384,6 +388,12 @@ def auditing(database: Database) -> Routes:
         "/api/v1/audit.csv": AuditCsv(database),
         "/api/v1/audit.ndjson": AuditNdjson(database),
     }
+
+
+def site_of(settings: Settings) -> Site:
+    """What the documents say of this installation."""
+    base = public_url(settings)
+    return Site(base, base + errors.TOKEN, settings.page_default, settings.page_max)
 
 
 def public_url(settings: Settings) -> str:

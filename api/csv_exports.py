@@ -21,6 +21,7 @@ from api.caller import Caller, caller_of
 from api.database import Connection, Database
 from api.exports import READ, SQL, permit, settled
 from api.history import instant
+from api.openapi.described import Stream, a_text, a_word, described
 from api.words import not_among
 from schemas.errors import BadRequest, Missing, Rejected
 from schemas.exports import FILES, Wanted
@@ -68,6 +69,16 @@ class Written:
         return sheet(plan, self.entity, self.unknown, keyed=True)
 
 
+ASKED = (
+    a_text("profile", "The profile whose layout the file has; else the newest of the district."),
+    a_word("encoding", ENCODINGS, "How it is written; the first if nothing is said."),
+    a_word("identifiers", ("hub", "source"), "Whose identifiers it has; else the policy says."),
+    a_text("schools", "sourcedIds of schools, with commas between; else all."),
+    a_word("metadata", WORDS, "Whether columns come along that the profile does not know."),
+)
+SINCE = a_text("since", "A version, or an instant: what changed behind it.", required=True)
+
+
 class CsvExport:
     """`/ims/oneroster/v1p2/csv/export/{entity}`."""
 
@@ -77,6 +88,7 @@ class CsvExport:
         self._database = database
         self._vault = vault
 
+    @described(Stream("text/csv"), query=ASKED)
     async def on_get(self, req: Request, resp: Response, entity: str) -> None:
         """The active records of one file."""
         if req.get_param("since") is not None:
@@ -125,6 +137,7 @@ class CsvExport:
 class CsvDelta(CsvExport):
     """`/ims/oneroster/v1p2/csv/export/{entity}/delta`."""
 
+    @described(Stream("text/csv"), query=(*ASKED, SINCE))
     async def on_get(self, req: Request, resp: Response, entity: str) -> None:
         """What changed in one file behind a version, deletions included."""
         wanted = asked(req, entity)

@@ -16,6 +16,7 @@ from psycopg.rows import DictRow
 
 from api.database import Database
 from api.exports import SQL, FileDeleted, whole
+from api.openapi.described import Stream, a_text, described
 from api.uploads import NoSuchObject, Objects
 from schemas.errors import Gone, Missing, RosterHubError
 from schemas.secrets import Vault
@@ -61,6 +62,13 @@ class Download:
         self._vault = vault
         self._objects = objects
 
+    @described(
+        Stream("application/zip"),
+        also={206: Stream("application/zip"), 304: None},
+        query=(a_text("Range", "The part that is wanted, in bytes.", place="header"),),
+        refusals=(404, 410, 416),
+        headers=("ETag",),
+    )
     async def on_get(self, req: Request, resp: Response, ticket: str) -> None:
         """The file, or the part of it that is asked for."""
         row = await self._row(ticket)
@@ -73,6 +81,7 @@ class Download:
             raise FileDeleted from error
         resp.content_length = span.end - span.begin
 
+    @described(also={206: None, 304: None}, refusals=(404, 410, 416), headers=("ETag",))
     async def on_head(self, req: Request, resp: Response, ticket: str) -> None:
         """The same without the bytes."""
         row = await self._row(ticket)

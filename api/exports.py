@@ -22,6 +22,17 @@ from api.cursors import limit_of, next_url
 from api.database import Connection, Database
 from api.form import send
 from api.imports import KeyReused, idempotency_key, newest_before
+from api.openapi import answers
+from api.openapi.described import (
+    ONCE,
+    PAGED,
+    RESUMED,
+    Listed,
+    Stream,
+    a_text,
+    a_word,
+    described,
+)
 from api.progress import Events
 from api.runs import Json, languages, pace
 from api.telling import Tell
@@ -87,6 +98,14 @@ class Exports:
         self._bell = bell
         self._json_max = json_max
 
+    @described(
+        Listed(answers.ExportShown),
+        query=(
+            *PAGED,
+            a_word("state", STATES, "Exports in this state."),
+            a_text("schedule", "Exports that this schedule asked for."),
+        ),
+    )
     async def on_get(self, req: Request, resp: Response) -> None:
         """The exports of the district, newest first."""
         limit = limit_of(req)
@@ -109,6 +128,14 @@ class Exports:
         items = [as_json(row) for row in rows[:limit]]
         send(resp, {"items": items, "next": next_url(PATH, key, kept)})
 
+    @described(
+        answers.ExportShown,
+        status=202,
+        query=(ONCE,),
+        body=Asked,
+        refusals=(409,),
+        headers=("Location", "Idempotent-Replayed"),
+    )
     async def on_post(self, req: Request, resp: Response) -> None:
         """Ask for a package; answer with its run."""
         caller, once = caller_of(req), idempotency_key(req)
@@ -149,6 +176,7 @@ class Export:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(answers.ExportShown)
     async def on_get(self, req: Request, resp: Response, export_id: str) -> None:
         """One export."""
         key = key_of(req, export_id)
@@ -165,6 +193,7 @@ class CancelExport:
         self._database = database
         self._tell = tell
 
+    @described(answers.ExportShown, refusals=(409,))
     async def on_post(self, req: Request, resp: Response, export_id: str) -> None:
         """End an export that is not there yet; to cancel it again changes nothing."""
         key = key_of(req, export_id)
@@ -185,6 +214,7 @@ class ExportEvents(Events):
 
     needs = READ
 
+    @described(Stream("text/event-stream"), query=(RESUMED,))
     async def on_get(self, req: Request, resp: Response, export_id: str) -> None:
         """Stream the export until it ends."""
         key = key_of(req, export_id)
@@ -214,6 +244,7 @@ class DownloadAddress:
         self._vault = vault
         self._base = base
 
+    @described(answers.Fetched, refusals=(409, 410))
     async def on_get(self, req: Request, resp: Response, export_id: str) -> None:
         """An address at which the file can be fetched without a key, for a day."""
         key = key_of(req, export_id)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from api.caller import Needs, caller_of
 from api.database import Database
 from api.form import dump
+from api.openapi.described import RESUMED, Stream, described
 from api.runs import as_json, one, parsed_id, settled
 from api.streams import Place, Streams, name_of, place
 from schemas.errors import Missing
@@ -40,6 +41,7 @@ class Events:
         self._database = database
         self._streams = streams
 
+    @described(Stream("text/event-stream"), query=(RESUMED,))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """Stream the run until it ends, or waits for an answer."""
         tenant_id = caller_of(req).tenant

@@ -19,6 +19,8 @@ from api.database import Connection, Database
 from api.exports import SQL as EXPORTS
 from api.exports import kept_of, reader_of, settled
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import PAGED, Listed, described
 from api.runs import Json
 from schemas.errors import Missing, Rejected
 from schemas.exports import Wanted
@@ -70,6 +72,7 @@ class Schedules:
         self._database = database
         self._json_max = json_max
 
+    @described(Listed(answers.ScheduleShown), query=PAGED)
     async def on_get(self, req: Request, resp: Response) -> None:
         """The schedules of the district, oldest first."""
         limit = limit_of(req)
@@ -84,6 +87,7 @@ class Schedules:
         kept = {"limit": req.get_param("limit")}
         send(resp, {"items": items, "next": next_url(PATH, key, kept)})
 
+    @described(answers.ScheduleShown, status=201, body=NewSchedule, headers=("Location",))
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make a schedule."""
         caller = caller_of(req)
@@ -116,12 +120,14 @@ class Schedule:
         self._database = database
         self._json_max = json_max
 
+    @described(answers.ScheduleShown)
     async def on_get(self, req: Request, resp: Response, schedule_id: str) -> None:
         """One schedule."""
         key = key_of(req, schedule_id)
         async with self._database.tenant(key["tenant_id"], snapshot=True) as connection:
             send(resp, as_json(await row_of(connection, "one", key)))
 
+    @described(answers.ScheduleShown, body=Change)
     async def on_patch(self, req: Request, resp: Response, schedule_id: str) -> None:
         """Change what the body names. Another export begins anew, with a bulk."""
         caller, key = caller_of(req), key_of(req, schedule_id)
@@ -146,6 +152,7 @@ class Schedule:
                 facts["next_at"] = await next_of(connection, facts["cron"], facts["time_zone"])
             send(resp, as_json(await row_of(connection, "change", facts)))
 
+    @described(status=204)
     async def on_delete(self, req: Request, resp: Response, schedule_id: str) -> None:
         """Ask no more; the exports that it asked for stay."""
         key = key_of(req, schedule_id)

@@ -35,7 +35,7 @@ class Lines(Logger):  # type: ignore[misc]  # the untyped class above
 bind = [f"{settings.host}:{settings.port}"]
 workers = settings.gateway_processes
 worker_class = Process
-worker_connections = 2000
+worker_connections = 10_000  # most of them wait for something new, and cost little
 logger_class = Lines
 errorlog = None  # not one of its own
 accesslog = None  # the gateway writes its own, without queries and personal values

@@ -8,6 +8,8 @@ from api.caller import Needs, caller_of
 from api.deltas.feed import Feed, NotPrepared, say_as_of
 from api.deltas.reading import SQL, said
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import a_number, described
 from schemas.errors import BadRequest, Missing
 from schemas.sums import ALL
 
@@ -26,6 +28,7 @@ class Checksums:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
+    @described(answers.SumsShown, query=(a_number("version", "Of this version.", least=1),))
     async def on_get(self, req: Request, resp: Response) -> None:
         """A set for each entity as a whole, whose `school` is null, and for each of its schools."""
         caller, view, asked = caller_of(req), self._feed.view(req), version_of(req)

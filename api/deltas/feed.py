@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from urllib.parse import urlencode
 
+import falcon
 from falcon.asgi import Request, Response
 
 from api.bell import Bell
@@ -19,10 +20,13 @@ from api.cursors import limit_of
 from api.database import Connection, Database
 from api.deltas.objects import Objects
 from api.deltas.places import Cursors, Place, Stand, begin
-from api.deltas.reading import SQL, Pages, View
+from api.deltas.reading import SQL, Reading, View
+from api.deltas.sharing import Page, Pages, Together
 from api.deltas.waiting import Waiting
 from api.findings_downloads import NDJSON
-from api.form import counted, dump, send
+from api.form import counted, dump
+from api.openapi import answers
+from api.openapi.described import PAGED, Listed, a_number, a_text, described
 from api.rosters.sight import Sight
 from api.words import among
 from schemas.errors import BadRequest, Gone, Missing, Unavailable
@@ -41,7 +45,6 @@ WAIT_MAX = 30  # seconds
 PREPARING = 5.0  # seconds that a request waits for a lens that was never prepared
 FILES = tuple(entity.file for entity in SERVED)
 
-Json = dict[str, Any]
 Asked: TypeAlias = Literal["now", "beginning"] | Stand
 """Where a client wants to go on."""
 
@@ -114,31 +117,42 @@ class Deltas:
 
     needs = Needs("roster.read")
 
-    def __init__(self, feed: Feed, objects: Objects, *, lines: bool = False) -> None:
+    def __init__(self, feed: Feed, objects: Objects, pages: Pages, *, lines: bool = False) -> None:
         self._feed = feed
         self._objects = objects
+        self._pages = pages
+        self._together = Together()
         self._lines = lines
 
+    @described(
+        Listed(answers.FeedEvent),
+        query=(
+            *PAGED,
+            a_text("entity", "Events of this collection, or of several with commas between."),
+            a_number("wait", "Seconds to wait for something new.", most=WAIT_MAX),
+        ),
+        refusals=(410,),
+    )
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page of events; with `wait`, as soon as there is one."""
         caller, view, limit = caller_of(req), self._feed.view(req), limit_of(req)
         until = time.monotonic() + wait_of(req)
         given = self._asked(caller, req.get_param("cursor") or BEGINNING)
-        for patience in (PREPARING, 0.0):
-            events, stand, state = await self._page(caller, view, given, limit)
-            if stand is not None:
-                break
-            if not patience:
-                raise NotPrepared
-            await self._feed.waiting.version((caller.tenant, view.tag), 0, patience)
-        assert stand is not None  # noqa: S101  # the loop ends with one or raises
+        page, state = await self._found(caller, view, given, limit)
+        if page is None:
+            await self._feed.waiting.version((caller.tenant, view.tag), 0, PREPARING)
+            page, state = await self._found(caller, view, given, limit)
+        if page is None:
+            raise NotPrepared
         left = until - time.monotonic()
-        if not events and given != NOW and left > 0:
+        if not page.events and given != NOW and left > 0:
             whose = (caller.tenant, view.tag)
-            await self._feed.waiting.version(whose, stand.place.version, left)
-            events, again, state = await self._page(caller, view, stand, limit)
-            stand = again or stand
-        self._answer(req, resp, events, self._feed.cursors.sealed(caller, stand), state)
+            await self._feed.waiting.version(whose, page.place.version, left)
+            stand = Stand(page.place, state.epoch, caller.lens_revision)
+            again, state = await self._found(caller, view, stand, limit)
+            page = again or page
+        stand = Stand(page.place, state.epoch, caller.lens_revision)
+        self._answer(req, resp, page, self._feed.cursors.sealed(caller, stand), state)
 
     def _asked(self, caller: Caller, cursor: str) -> Asked:
         """Where the client wants to go on."""
@@ -148,23 +162,42 @@ class Deltas:
             case _:
                 return self._feed.cursors.opened(caller, cursor)
 
+    async def _found(
+        self, caller: Caller, view: View, asked: Asked, limit: int
+    ) -> tuple[Page | None, State]:
+        """The page, found once for all who ask for it now; None: nothing is prepared yet."""
+        other = isinstance(asked, Stand) and asked.revision != caller.lens_revision
+        moving = other or (isinstance(asked, Stand) and asked.place.mode == "lens")
+        # Only from one lens to another does it matter whose lens it was.
+        whose = (caller.client, caller.lens_revision) if moving else None
+        at = asked.of_anybody if isinstance(asked, Stand) and not moving else asked
+        key = (caller.tenant, view.tag, view.entities, view.allowed, at, limit, whose)
+        found: tuple[Page | None, State] = await self._together.get(
+            key, lambda: self._page(caller, view, asked, limit)
+        )
+        return found
+
     async def _page(
         self, caller: Caller, view: View, asked: Asked, limit: int
-    ) -> tuple[list[Json], Stand | None, State]:
-        """The events, and where the next page begins; None: nothing is prepared yet."""
+    ) -> tuple[Page | None, State]:
         async with self._feed.database.tenant(caller.tenant, snapshot=True) as connection:
             state = await self._feed.state(connection, caller.tenant, view.tag)
             if state.version is None:
-                return [], None, state
+                return None, state
             place, view = await self._place(connection, caller, view, asked, state)
-            pages = Pages(connection, caller.tenant, self._objects, view, state.version)
             if asked == NOW:
-                events: list[Json] = []
-            elif place.mode == "lens" and place.version < place.partly:
-                return [], None, state  # this lens is not prepared as far as was read already
-            else:
-                events, place = await pages.page(place, limit)
-        return events, Stand(place, state.epoch, caller.lens_revision), state
+                return Page((), place), state
+            if place.mode == "lens" and place.version < place.partly:
+                return None, state  # this lens is not prepared as far as was read already
+            seen = (caller.tenant, view.tag, view.entities, view.allowed, view.former)
+            key = (*seen, state.epoch, state.newest, state.version, place, limit)
+            page = self._pages.get(key)
+            if page is None:
+                reading = Reading(connection, caller.tenant, self._objects, view, state.version)
+                events, behind = await reading.page(place, limit)
+                page = Page(tuple(map(dump, events)), behind)
+                self._pages.keep(key, page)
+        return page, state
 
     async def _place(
         self, connection: Connection, caller: Caller, view: View, asked: Asked, state: State
@@ -220,21 +253,21 @@ class Deltas:
         address = f"{self._feed.base}{ROOT}?cursor={BEGINNING}"
         return StartAgain(reason=reason, start_again=address)
 
-    def _answer(
-        self, req: Request, resp: Response, events: list[Json], cursor: str, state: State
-    ) -> None:
+    def _answer(self, req: Request, resp: Response, page: Page, cursor: str, state: State) -> None:
         kept = {name: req.get_param(name) for name in ("limit", "entity", "wait")}
         query = {name: value for name, value in kept.items() if value is not None}
         following = f"{req.path}?{urlencode({**query, 'cursor': cursor})}"
         say_as_of(resp, state)
         resp.cache_control = ["no-store"]
-        if not self._lines and NDJSON not in (req.get_header("Accept") or ""):
-            send(resp, {"items": events, "next": following})
-            return
-        counted(resp, len(events))
-        resp.set_header("Link", f'<{self._feed.base}{following}>; rel="next"')
-        resp.content_type = NDJSON
-        resp.data = b"".join(dump(event) + b"\n" for event in events)
+        counted(resp, len(page.events))
+        if self._lines or NDJSON in (req.get_header("Accept") or ""):
+            resp.set_header("Link", f'<{self._feed.base}{following}>; rel="next"')
+            resp.content_type = NDJSON
+            resp.data = b"".join(event + b"\n" for event in page.events)
+        else:
+            resp.content_type = falcon.MEDIA_JSON
+            items = b",".join(page.events)
+            resp.data = b'{"items":[' + items + b'],"next":' + dump(following) + b"}"
 
 
 def say_as_of(resp: Response, state: State) -> None:

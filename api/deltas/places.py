@@ -73,6 +73,11 @@ class Stand:
     epoch: str
     revision: int
 
+    @property
+    def of_anybody(self) -> "Stand":
+        """The same, whichever revision of a lens led there."""
+        return replace(self, revision=0)
+
 
 class Cursors:
     """Seals places into cursors, and opens them."""

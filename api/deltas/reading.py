@@ -37,7 +37,7 @@ class View:
 
 
 @dataclass(slots=True)
-class Pages:
+class Reading:
     """Reads pages in one snapshot; `newest` is the last version that is prepared."""
 
     connection: Connection

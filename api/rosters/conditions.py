@@ -298,9 +298,10 @@ class Comparison:
         )
 
     def _is_spelled(self, column: AnyColumn) -> bool:
-        """Whether an index finds what is equal."""
+        """Whether an index finds what is equal; it has nothing that is sent as "" though absent."""
         table = self.alias == "live" and not self.ground.rows.past
-        return table and self.clause.predicate == "=" and column in INDEXED
+        equal = self.clause.predicate == "=" and self.clause.value != ""
+        return table and equal and column in INDEXED
 
     def _spelled(self, own: Composable, column: AnyColumn) -> Composed:
         """Equal in any case, by the index."""

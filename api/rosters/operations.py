@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal, Placehol
 
 from api.rosters.roles import HAD, first_role
 from api.rosters.sight import Rows
+from schemas import scopes
 from schemas.columns import Column
 from schemas.rest.editions import ONE_ONE, ONE_TWO, Edition
 from schemas.roster import AnyEntity
@@ -24,9 +25,9 @@ from schemas.roster.teaching import Class, Course, Enrollment
 SERVICE = "Rostering"
 ROOT = ONE_TWO.address(SERVICE)
 
-FULL = ("roster.readonly",)
-CORE = ("roster.readonly", "roster-core.readonly")
-PRIVILEGED = ("roster-demographics.readonly",)
+FULL = (scopes.ROSTER,)
+CORE = (scopes.ROSTER, scopes.CORE)
+PRIVILEGED = (scopes.DEMOGRAPHICS,)
 
 Condition: TypeAlias = Callable[[Rows], Composable]
 """Whether `live` belongs there; the identifiers of the address are parameters."""

@@ -36,24 +36,20 @@ from schemas.errors import Missing
 from schemas.rest.editions import ONE_TWO
 from schemas.rest.records import Records, Related, Row
 from schemas.roster import AnyEntity
-from schemas.roster.people import Demographics, Role, UserProfile
+from schemas.roster.people import Role, UserProfile
 from schemas.scopes import CLIENT_SCOPES
 
 REVALIDATE = "private, no-cache"
 TURN = 250  # records written at a stretch
 
-READ = Needs("roster.read")
-DEMOGRAPHICS = Needs("roster.demographics")
-
 
 def needs_of(operation: Operation) -> Needs:
     """What an operation asks of its caller. 1.1 takes the scopes of either edition."""
     if operation.edition is ONE_TWO:
-        return DEMOGRAPHICS if operation.entity is Demographics else READ
+        return Needs(any_of=frozenset(operation.scopes))
+    words = {scope.rpartition("/")[2] for scope in operation.scopes}
     return Needs(
-        any_of=frozenset(
-            scope for scope in CLIENT_SCOPES if scope.rpartition("/")[2] in operation.scopes
-        )
+        any_of=frozenset(scope for scope in CLIENT_SCOPES if scope.rpartition("/")[2] in words)
     )
 
 
@@ -96,7 +92,7 @@ class Roster:
 
     def __init__(self, operation: Operation, reader: Reader) -> None:
         self.needs = needs_of(operation)
-        self._operation = operation
+        self.operation = operation
         self._reader = reader
         self._records = Records(operation.entity, reader.base, operation.edition)
         self._asking = Asking(
@@ -107,8 +103,8 @@ class Roster:
         self, connection: Connection, tenant_id: int, question: Question
     ) -> Snapshot:
         """The roster as it stands, or as it was at the moment that is asked for."""
-        state = await state_of(connection, tenant_id, self._operation.entity)
-        tag = f"{state['version']}/{self._operation.edition.name}/{question.rows.sight.tag}"
+        state = await state_of(connection, tenant_id, self.operation.entity)
+        tag = f"{state['version']}/{self.operation.edition.name}/{question.rows.sight.tag}"
         key = await resolved(connection, tenant_id, question.parameters)
         key |= {"tenant_id": tenant_id, **question.identifiers}
         if question.moment is not None:
@@ -140,7 +136,7 @@ class Roster:
         for start in range(0, len(rows), TURN):
             part: Sequence[Row] = rows[start : start + TURN]
             if veil is not None:
-                part = veil.rows(self._operation.entity, part)
+                part = veil.rows(self.operation.entity, part)
             bodies += [selected(self._records.write(row, related), wanted) for row in part]
             await asyncio.sleep(0)
         return bodies
@@ -152,12 +148,12 @@ class Roster:
         key = {**snapshot.key, "owners": [record["sourced_id"] for record in records]}
         children: dict[str, list[str]] = defaultdict(list)
         if self._records.has_children and question.asks("children"):
-            query = selects.children(self._operation.entity, question.rows)
+            query = selects.children(self.operation.entity, question.rows)
             for row in await fetched(snapshot.connection, query, key):
                 children[row["parent_sourced_id"]].append(row["sourced_id"])
         if not self._records.has_parts:
             return Related(children, {}, {})
-        if self._operation.edition.one_role:
+        if self.operation.edition.one_role:
             return Related(
                 children, await self._parts(snapshot, question, Role, ("role", "orgs"), key), {}
             )
@@ -208,11 +204,11 @@ class Collection(Roster):
         announce(req, resp, question.page, total, self._reader.base)
         counted(resp, len(rows))
         bodies = await self._bodies(rows, related, question)
-        send(resp, {self._operation.key: bodies} | remarks(req, question))
+        send(resp, {self.operation.key: bodies} | remarks(req, question))
 
     async def _look_for_parents(self, snapshot: Snapshot, question: Question) -> None:
         """Raises Missing where a record that the address names is not there."""
-        for parent in self._operation.parents:
+        for parent in self.operation.parents:
             conditions = [
                 condition(question.rows)
                 for condition in (*parent.view.conditions, *parent.conditions)
@@ -230,7 +226,7 @@ class Collection(Roster):
 
     async def _page(self, snapshot: Snapshot, question: Question) -> list[DictRow]:
         """The rows of the page."""
-        entity, rows = self._operation.entity, question.rows
+        entity, rows = self.operation.entity, question.rows
         if question.whole and question.order.is_default and not (rows.past and rows.masked):
             query = selects.first_page(entity, rows)
         else:
@@ -252,14 +248,14 @@ class Single(Roster):
             if self._unchanged(req, resp, tenant_id, snapshot):
                 return
             conditions = [selects.named(FIRST), *question.conditions]
-            query = selects.single(self._operation.entity, question.rows, conditions)
+            query = selects.single(self.operation.entity, question.rows, conditions)
             rows = await fetched(connection, query, snapshot.key)
             if not rows:
                 raise Missing
             related = await self._related(snapshot, question, rows)
         counted(resp, 1)
         (body,) = await self._bodies(rows, related, question)
-        send(resp, {self._operation.key: body} | remarks(req, question))
+        send(resp, {self.operation.key: body} | remarks(req, question))
 
 
 async def fetched(

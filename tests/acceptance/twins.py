@@ -25,7 +25,7 @@ KEPT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **dict.fromkeys((*LIVE, *HISTORY), ("tenant_id",)),
         "record_counts": ("tenant_id",),
         "versions": ("tenant_id", "run_id", "published_at", "released_at"),
-        "districts": ("tenant_id", "id", "name", "published_at", "created_at"),
+        "districts": ("tenant_id", "id", "name", "published_at", "created_at", "feed_epoch"),
         "findings": ("tenant_id", "run_id"),
         "finding_counts": ("tenant_id", "run_id"),
         "finding_files": ("tenant_id", "run_id"),

@@ -249,7 +249,7 @@ def test_open_streams_end_within_a_second_when_the_process_leaves(
     assert max(ended) - began < 1.0
     if end == "stop":
         server.process.wait(5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5  # a shared machine may be slow to start a thread
     else:
         assert requests.get(f"{server.url}/health/live", timeout=5).status_code == 200
     assert "CRITICAL" not in server.log.read_text()

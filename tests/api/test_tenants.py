@@ -6,11 +6,20 @@ import falcon.inspect
 import pytest
 from falcon.testing import Result
 
+from api.openapi.pages import DISCOVERY
 from api.rosters.operations import OPERATIONS, OPERATIONS_1P1, ROOT, SERVICE
 from schemas.rest.editions import ONE_ONE
 from tests.api.conftest import Books, Client, District
 
 OPEN = {"/health", "/health/live", "/health/ready", "/token"}
+OPEN |= {"/openapi.json", "/docs", "/docs/{name}", *DISCOVERY}
+OPEN |= {"/api/v1/downloads/{ticket}"}  # the address is the key
+EXPORTS = {
+    *("/api/v1/exports", "/api/v1/schedules", "/api/v1/schedules/{schedule_id}"),
+    *(f"/api/v1/exports/{{export_id}}{rest}" for rest in ("", "/cancel", "/download", "/events")),
+    *("/ims/oneroster/v1p2/csv/export/{entity}", "/ims/oneroster/v1p2/csv/export/{entity}/delta"),
+}
+DELTAS = {"/api/v1/deltas", "/api/v1/deltas.ndjson", "/api/v1/checksums"}
 ADMINISTRATORS = {
     "/metrics",
     "/api/v1/districts",
@@ -95,7 +104,7 @@ MATRIX = OPEN | ADMINISTRATORS | SETTINGS | LISTS | RUNS | ACTS | MAPPINGS | REC
 # What these answer with is looked at in rosters/test_operations.py.
 MATRIX |= {operation.route for operation in (*OPERATIONS, *OPERATIONS_1P1)}
 MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK | ERASURES
-MATRIX |= EVENTS | WEBHOOKS
+MATRIX |= EVENTS | WEBHOOKS | EXPORTS | DELTAS
 
 SECRET = "northern-secret"
 

@@ -28,7 +28,10 @@ def working(
     url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[District, threading.Event]]:
     """A district of the hub that the command line speaks to; a worker exports unless it rests."""
-    with Books(plain(settings.database_url), Vault(plain(settings.secret_key))) as books:
+    assert settings.secret_key is not None
+    with Books(
+        plain(settings.database_url), Vault(settings.secret_key.get_secret_value())
+    ) as books:
         district = books.district("north")
         books.publish(district.tenant_id, {"users": PEOPLE}, "2026-04-01T00:00:00Z")
     stopping, resting = threading.Event(), threading.Event()

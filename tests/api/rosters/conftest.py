@@ -350,27 +350,12 @@ def module_database(module_url: str) -> Database:
 
 
 @pytest.fixture(scope="module")
-def module_hub(
-    module_database: Database, redis: Redis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Client]:
-    settings = Settings(
-        object_store=str(tmp_path_factory.mktemp("objects")),
-        secret_key=SecretStr(SECRET),
-        public_url="https://hub.example.org/",
-    )
-    gateway = create_gateway(
-        settings,
-        vault=Vault(SECRET),
-        database=module_database,
-        redis=client(redis.url),
-        ring=lambda _: True,
-    )
-    with Client(gateway.app) as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def town(module_url: str, module_hub: Client, module_database: Database) -> Iterator[Town]:
+def town(
+    module_url: str,
+    module_database: Database,
+    redis: Redis,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Town]:
     """Three versions of one district, and another district with the same identifiers beside it."""
     first = made(1)
     late = {"e-59", "u-27", "k-4"}
@@ -379,8 +364,24 @@ def town(module_url: str, module_hub: Client, module_database: Database) -> Iter
         for table, rows in first.items()
     }
     versions = [before, changed(first, 2), changed(changed(first, 2), 3)]
+    settings = Settings(
+        object_store=str(tmp_path_factory.mktemp("objects")),
+        secret_key=SecretStr(SECRET),
+        public_url="https://hub.example.org/",
+        rate_limit=1_000_000,
+    )
+    gateway = create_gateway(
+        settings,
+        vault=Vault(SECRET),
+        database=module_database,
+        redis=client(redis.url),
+        ring=lambda _: True,
+    )
     with Books(module_url, Vault(SECRET)) as books:
         other, north = books.district("other"), books.district("north")
         write(books, other.tenant_id, [made(7)])
         write(books, north.tenant_id, versions)
-        yield Town(versions, north, other, module_hub, books, module_database)
+        with Client(gateway.app) as hub:
+            # A loop that stands still connects to nothing, so the pools come first.
+            assert hub.get("/health/ready").status_code == 200
+            yield Town(versions, north, other, hub, books, module_database)
