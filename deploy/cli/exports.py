@@ -49,6 +49,7 @@ Json = dict[str, Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 an_export = click.argument("export", metavar="ID", callback=last_part)
+for_client = click.option("--client", "reader", metavar="ID", help="As this client sees it.")
 into = click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Where to put it (a file or a folder)."
 )
@@ -97,6 +98,7 @@ def exports() -> None:
 @exports.command
 @what
 @click.option("--since", help="Only what changed since this version, or since this instant.")
+@for_client
 @click.option("--wait", is_flag=True, help="Follow the export to its end.")
 @into
 @as_json
@@ -108,6 +110,7 @@ def create(
     client: "Client",
     *,
     since: str | None,
+    reader: str | None,
     wait: bool,
     output: Path | None,
     as_json: bool,
@@ -120,6 +123,8 @@ def create(
     body = wanted(**asked)
     if since is not None:
         body |= {"mode": "delta", "since": int(since) if since.isdecimal() else since}
+    if reader:
+        body["client"] = reader
     found = client.post(EXPORTS, body)
     if not (wait or output):
         if as_json:

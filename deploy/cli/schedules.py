@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from deploy.cli.exports import wanted, what
+from deploy.cli.exports import for_client, wanted, what
 from deploy.cli.hub import talks_to_hub
 from deploy.cli.runs import at_most
 from deploy.cli.screen import Screen, as_json, pass_screen
@@ -34,6 +34,7 @@ def schedules() -> None:
 @click.argument("cron")
 @time_zone
 @what
+@for_client
 @click.option("--delta", is_flag=True, help="Each time what changed since the time before.")
 @as_json
 @talks_to_hub()
@@ -46,6 +47,7 @@ def create(
     cron: str,
     *,
     time_zone: str | None,
+    reader: str | None,
     delta: bool,
     as_json: bool,
     **asked: Any,  # noqa: ANN401  # the options of `what`
@@ -59,6 +61,8 @@ def create(
         body["export"]["mode"] = "delta"
     if time_zone:
         body["time_zone"] = time_zone
+    if reader:
+        body["client"] = reader
     told(screen, client.post(SCHEDULES, body), as_json=as_json)
 
 
