@@ -9,6 +9,7 @@ knows that it is not whole.
 import csv
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -43,6 +44,7 @@ ADDED: Mapping[Language, tuple[str, ...]] = {
     "ja": ("行番号", "項目", "内容", "直し方"),
     "en": ("line", "column", "reason", "remedy"),
 }
+OF_ONE_FILE = tuple(replace(each, required=each.name == "file") for each in WHICH)
 TO_CORRECT: Mapping[Language, str] = {"ja": "要修正", "en": "to_correct"}
 
 
@@ -106,7 +108,7 @@ class Ndjson(Download):
 class Rows(Download):
     """`/api/v1/imports/{run_id}/findings/rows`."""
 
-    @described(Stream("text/csv"), query=(*WHICH, LANGUAGE))
+    @described(Stream("text/csv"), query=(*OF_ONE_FILE, LANGUAGE))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """The faulty rows of one file as they came, with what is wrong and what to do."""
         language = language_of(req)

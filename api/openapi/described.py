@@ -153,6 +153,11 @@ ONCE: Final = Parameter(
     "header",
 )
 IF_MATCH: Final = Parameter(
-    "If-Match", "The ETag of what was read: refuses to undo a change since.", TEXT, "header"
+    "If-Match",
+    "The ETag of what was read: refuses to undo a change since.",
+    {"type": "string"},
+    "header",
 )
-RESUMED: Final = Parameter("Last-Event-ID", "The id of the last event seen.", TEXT, "header")
+RESUMED: Final = Parameter(
+    "Last-Event-ID", "The id of the last event seen.", {"type": "string"}, "header"
+)

@@ -6,10 +6,12 @@ import falcon.inspect
 import pytest
 from falcon.testing import Result
 
+from api.openapi.pages import DISCOVERY
 from api.rosters.operations import OPERATIONS, ROOT
 from tests.api.conftest import Books, Client, District
 
 OPEN = {"/health", "/health/live", "/health/ready", "/token"}
+OPEN |= {"/openapi.json", "/docs", "/docs/{name}", *DISCOVERY}
 ADMINISTRATORS = {
     "/metrics",
     "/api/v1/districts",
