@@ -214,7 +214,7 @@ def told(error: BaseException) -> str:
 
 
 def can_be_wrong(operation: APIOperation) -> bool:
-    """Whether anything that is sent has a form; as an identifier in an address any text is right."""
+    """Whether anything that is sent has a form: as an identifier any text is right."""
     said = operation.definition.raw
     forms = [each.get("schema", {}) for each in said.get("parameters", [])]
     return "requestBody" in said or any(form.keys() - {"type", "minLength"} for form in forms)
