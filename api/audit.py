@@ -98,6 +98,6 @@ def claimed(req: Request) -> str | None:
 def address_of(req: Request) -> str:
     """Where the request came from: what is believed of a proxy's word, else who is connected."""
     believed = getattr(req.context, "address", None)
-    # Not `remote_addr`: that reads `Forwarded`, and stumbles over what a client wrote there.
-    host, _ = req.scope.get("client") or (None, None)
-    return str(believed or host or "unknown")
+    # Not `remote_addr`: that reads `Forwarded`, which a client writes.
+    client = tuple(req.scope.get("client") or ())
+    return str(believed or (client[0] if client else "127.0.0.1"))

@@ -31,7 +31,9 @@ CODE = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```\w*\n.*?^```$", re.MULTILINE | re.DOTALL)
 TYPED = re.compile(r"^(?:[$#] |  )(?:\S*/)?((?:rosterhub|make) .+)$", re.MULTILINE)
 ADDRESS = re.compile(
-    r"/(?:api/v1|ims|health|metrics|token)(?![\w.])[\w/{}-]*(?:\.(?:csv|ndjson)\b)?", re.ASCII
+    r"/(?:api/v1|ims|health|metrics|token|docs)(?![\w.])[\w/{}-]*(?:\.(?:csv|ndjson|json)\b)?"
+    r"|/openapi\.json",
+    re.ASCII,
 )
 
 any_language = pytest.mark.parametrize("language", LANGUAGES)
