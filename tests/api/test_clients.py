@@ -132,9 +132,12 @@ class TestKeys:
             made.json["id"]: lms.id,
             north.key.split("_")[2]: None,
         }
-        less = {"scopes": [CORE]}
-        hub.ask("PATCH", f"{CLIENTS}/{lms.id}", north.key, json=less)
-        assert hub.ask("GET", ORGS, key, address="203.0.113.9").status_code == 403
+        members = ORGS.replace("orgs", "classes/x/students")
+        for scope, opened in ((CORE, {ORGS}), (ROSTER, {ORGS, members}), (DEMOGRAPHICS, set())):
+            hub.ask("PATCH", f"{CLIENTS}/{lms.id}", north.key, json={"scopes": [scope]})
+            for address in (ORGS, members):
+                status = hub.ask("GET", address, key, address="203.0.113.9").status_code
+                assert (status != 403) == (address in opened), (scope, address)
 
     def test_two_live_at_a_time(self, hub: Client, books: Books, north: District) -> None:
         path = f"{CLIENTS}/{books.client(north.tenant_id).id}/keys"
