@@ -149,7 +149,7 @@ LANGUAGE: Final = a_word("lang", LANGUAGES, "The language; else Accept-Language 
 ONCE: Final = Parameter(
     "Idempotency-Key",
     "Your name for this attempt: sent again, it answers with what it made the first time.",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
     "header",
 )
 IF_MATCH: Final = Parameter(

@@ -49,7 +49,7 @@ class Sorting:
 
 def sorting_of(req: Request, entity: AnyEntity, sight: Sight) -> Sorting:
     """What a request asks for."""
-    word = (req.get_param("orderBy") or "asc").lower()
+    word = req.get_param("orderBy", default="asc").lower()
     if word not in ("asc", "desc"):
         raise BadRequest("orderBy is asc or desc.")
     names = dict.fromkeys(name.strip() for name in (req.get_param("sort") or "").split(","))
