@@ -52,6 +52,7 @@ WISHES: list[dict[str, Any]] = [
     *({"name": name} for name in ("", None, "x" * 256, "a\nb")),
     *({"scopes": scopes} for scopes in ([], ["roster.read"], [CORE[:-1]], CORE, None)),
     *({"networks": each} for each in (["10.0.0.1/8"], ["x"], "10.0.0.0/8", ["1.2.3.4/33"])),
+    *({"networks": each} for each in ([5], [True], [["10.0.0.0", 8]], ["fe80::1%eth0"])),
     *({"rate_limit": limit} for limit in (0, -1, "5", 1.5, 10**8)),
     *({"enabled": each} for each in ("yes", None, 1)),
     {"lens": {}},
