@@ -12,6 +12,7 @@ from falcon.asgi import Request, Response
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     IPvAnyNetwork,
@@ -42,9 +43,23 @@ def in_order(scopes: list[ClientScope]) -> list[ClientScope]:
     return sorted({*scopes}, key=CLIENT_SCOPES.index)
 
 
+def written(network: object) -> object:
+    """A network as text: a number is none, and PostgreSQL knows no zones of IPv6."""
+    if not isinstance(network, str) or "%" in network:
+        raise ValueError("must be a network such as 203.0.113.0/24")
+    return network
+
+
 Scopes = Annotated[list[ClientScope], Field(min_length=1), AfterValidator(in_order)]
 Networks = Annotated[
-    list[Annotated[IPvAnyNetwork, PlainSerializer(str), WithJsonSchema({"type": "string"})]],
+    list[
+        Annotated[
+            IPvAnyNetwork,
+            BeforeValidator(written),
+            PlainSerializer(str),
+            WithJsonSchema({"type": "string", "examples": ["203.0.113.0/24"]}),
+        ]
+    ],
     Field(max_length=MOST_NETWORKS),
 ]
 Limit = Annotated[int, Field(ge=1, le=MOST_REQUESTS, strict=True)]

@@ -149,10 +149,15 @@ LANGUAGE: Final = a_word("lang", LANGUAGES, "The language; else Accept-Language 
 ONCE: Final = Parameter(
     "Idempotency-Key",
     "Your name for this attempt: sent again, it answers with what it made the first time.",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
     "header",
 )
 IF_MATCH: Final = Parameter(
-    "If-Match", "The ETag of what was read: refuses to undo a change since.", TEXT, "header"
+    "If-Match",
+    "The ETag of what was read: refuses to undo a change since.",
+    {"type": "string"},
+    "header",
 )
-RESUMED: Final = Parameter("Last-Event-ID", "The id of the last event seen.", TEXT, "header")
+RESUMED: Final = Parameter(
+    "Last-Event-ID", "The id of the last event seen.", {"type": "string"}, "header"
+)

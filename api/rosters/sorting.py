@@ -61,7 +61,7 @@ def sorting_of(
     req: Request, entity: AnyEntity, sight: Sight, edition: Edition = ONE_TWO
 ) -> Sorting:
     """What a request asks for."""
-    word = (req.get_param("orderBy") or "asc").lower()
+    word = req.get_param("orderBy", default="asc").lower()
     if word not in ("asc", "desc"):
         raise BadRequest("orderBy is asc or desc.")
     known = [name for name in named(req) if sortable(entity, name, sight, edition)]

@@ -52,6 +52,7 @@ WISHES: list[dict[str, Any]] = [
     *({"name": name} for name in ("", None, "x" * 256, "a\nb")),
     *({"scopes": scopes} for scopes in ([], ["roster.read"], [CORE[:-1]], CORE, None)),
     *({"networks": each} for each in (["10.0.0.1/8"], ["x"], "10.0.0.0/8", ["1.2.3.4/33"])),
+    *({"networks": each} for each in ([5], [True], [["10.0.0.0", 8]], ["fe80::1%eth0"])),
     *({"rate_limit": limit} for limit in (0, -1, "5", 1.5, 10**8)),
     *({"enabled": each} for each in ("yes", None, 1)),
     {"lens": {}},
@@ -132,9 +133,12 @@ class TestKeys:
             made.json["id"]: lms.id,
             north.key.split("_")[2]: None,
         }
-        less = {"scopes": [DEMOGRAPHICS]}
-        hub.ask("PATCH", f"{CLIENTS}/{lms.id}", north.key, json=less)
-        assert hub.ask("GET", ORGS, key, address="203.0.113.9").status_code == 403
+        members = ORGS.replace("orgs", "classes/x/students")
+        for scope, opened in ((CORE, {ORGS}), (ROSTER, {ORGS, members}), (DEMOGRAPHICS, set())):
+            hub.ask("PATCH", f"{CLIENTS}/{lms.id}", north.key, json={"scopes": [scope]})
+            for address in (ORGS, members):
+                status = hub.ask("GET", address, key, address="203.0.113.9").status_code
+                assert (status != 403) == (address in opened), (scope, address)
 
     def test_two_live_at_a_time(self, hub: Client, books: Books, north: District) -> None:
         path = f"{CLIENTS}/{books.client(north.tenant_id).id}/keys"
