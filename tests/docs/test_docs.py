@@ -31,8 +31,8 @@ CODE = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```\w*\n.*?^```$", re.MULTILINE | re.DOTALL)
 TYPED = re.compile(r"^(?:[$#] |  )(?:\S*/)?((?:rosterhub|make) .+)$", re.MULTILINE)
 ADDRESS = re.compile(
-    r"(?<![\w./])/(?:api/v1|ims|health|metrics|token|docs|openapi)(?![\w])[\w/{}-]*"
-    r"(?:\.(?:csv|ndjson|json)\b)?",
+    r"/(?:api/v1|ims|health|metrics|token|docs)(?![\w.])[\w/{}-]*(?:\.(?:csv|ndjson|json)\b)?"
+    r"|/openapi\.json",
     re.ASCII,
 )
 
