@@ -1,5 +1,6 @@
 """The gateway, put together: collaborators come in, every route is listed, an app comes out."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -63,7 +64,9 @@ from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
 from api.rosters.collation import SortKeys
 from api.rosters.lenses import Sights
 from api.rosters.operations import OPERATIONS
-from api.rosters.reading import Collection, Reader, Single
+from api.rosters.pages import Pages, Store
+from api.rosters.places import Cursors, Memory
+from api.rosters.reading import Collection, Places, Reader, Single
 from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller
@@ -148,7 +151,7 @@ def create_gateway(
         | remembering(database, bell)
         | erasing(settings, database, bell)
         | ringing(settings, vault, database, bell, streams)
-        | reading(settings, vault, database)
+        | reading(settings, vault, database, redis, requests)
         | auditing(database)
     )
     for path, resource in routes.items():
@@ -305,8 +308,14 @@ def ringing(
     }
 
 
-def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
+def reading(
+    settings: Settings, vault: Vault, database: Database, redis: Redis, requests: Requests
+) -> Routes:
     """The rosters, as the standard names them."""
+    # Of all configured secrets: whichever changes, what was kept under the others is not read.
+    secret = b"".join(vault.derive("pages"))
+    sealing = hashlib.sha512(secret).digest()
+    store = Store(redis, sealing)
     reader = Reader(
         database,
         SortKeys(database),
@@ -315,6 +324,8 @@ def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
         settings.page_max,
         settings.query_timeout,
         Sights(vault),
+        Pages(settings.page_cache, store, sealing, requests.paged),
+        Places(Cursors(sealing), Memory(store, sealing)),
     )
     return {
         operation.route: (Single if operation.single else Collection)(operation, reader)

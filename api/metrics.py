@@ -22,8 +22,9 @@ from redis.exceptions import RedisError
 
 from api.caller import HUB
 from api.database import Database
-from api.rates import Outcome
+from api.rates import Outcome as Limited
 from api.redis import Redis
+from api.rosters.pages import Outcome
 from schemas.jobs import QUEUES
 from schemas.statements import load
 from workers.port import NAMESPACE
@@ -60,7 +61,18 @@ class Requests:
             registry=self.registry,
         )
 
-    def limited(self, outcome: Outcome) -> None:
+        self._pages = Counter(
+            "rosterhub_roster_answers",
+            "Reads of rosters, by where their answers came from.",
+            ("source",),
+            registry=self.registry,
+        )
+
+    def paged(self, source: Outcome) -> None:
+        """A read was answered."""
+        self._pages.labels(source).inc()
+
+    def limited(self, outcome: Limited) -> None:
         """A request met its rate limit, or no Redis to ask about it."""
         self._limits.labels(outcome).inc()
 
