@@ -181,7 +181,8 @@ class Roster(ABC):
             part: Sequence[Row] = rows[start : start + TURN]
             if veil is not None:
                 part = veil.rows(self._operation.entity, part)
-            bodies += [selected(self._records.write(row, related), wanted) for row in part]
+            written = [self._records.write(row, related) for row in part]
+            bodies += [selected(body, wanted) for body in written] if wanted is not None else written
             if len(rows) > TURN:
                 await asyncio.sleep(0)
         return bodies
