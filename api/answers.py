@@ -5,7 +5,7 @@ The line holds the template of the route and ids; never a query, a body or a per
 
 import re
 import time
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 import structlog
@@ -30,6 +30,7 @@ class Answers:
 
     def __init__(self, observe: Observe, public_url: str) -> None:
         self._observe = observe
+        self._log: Any = None
         self._always = [*ALWAYS, STRICT] if public_url.startswith("https:") else [*ALWAYS]
 
     async def process_request(self, req: Request, resp: Response) -> None:
@@ -51,7 +52,9 @@ class Answers:
         route = req.uri_template or UNMATCHED
         self._observe(known(req.method), route, resp.status_code, seconds)
         caller = req.context.caller
-        log.info(
+        if self._log is None:
+            self._log = log.bind()  # as it is configured by now, which takes longer than the line
+        self._log.info(
             "request",
             method=req.method,
             route=route,

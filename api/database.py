@@ -6,7 +6,7 @@ never a reason not to start: the pools try again whenever somebody asks.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, LiteralString, TypeAlias
 
 import psycopg
@@ -62,14 +62,22 @@ class Database:
         await self._looks.close()
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: int, *, snapshot: bool = False) -> AsyncIterator[Connection]:
-        """A transaction as one district; `snapshot` reads one state of it and writes nothing."""
+    async def tenant(
+        self, tenant_id: int, *, snapshot: bool = False, piped: bool = False
+    ) -> AsyncIterator[Connection]:
+        """A transaction as one district; `snapshot` reads one state of it and writes nothing.
+
+        What is `piped` goes to the server together, up to where somebody waits for rows.
+        """
         async with self._app.connection() as connection:
             await connection.set_isolation_level(
                 IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
             )
             await connection.set_read_only(snapshot)
-            async with connection.transaction():
+            async with AsyncExitStack() as stack:
+                if piped:
+                    await stack.enter_async_context(connection.pipeline())
+                await stack.enter_async_context(connection.transaction())
                 await connection.execute(SQL["enter_tenant"], [str(tenant_id)])
                 yield connection
 

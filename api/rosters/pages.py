@@ -15,16 +15,17 @@ import asyncio
 import gzip
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from redis.exceptions import RedisError
 
+from api.coalesce import Coalesced
 from api.redis import Redis
 
 MIB = 1 << 20
@@ -41,6 +42,7 @@ SEPARATOR = "\n"
 
 Outcome: TypeAlias = Literal["unchanged", "process", "redis", "made"]
 Tell: TypeAlias = Callable[[Outcome], None]
+Put: TypeAlias = tuple[str, bytes, int]
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -92,23 +94,21 @@ def loaded(tag: str, tenant_id: int, dumped: bytes) -> Kept:
 
 
 class Store:
-    """Small sealed values in Redis; one that is away is asked again a second later."""
+    """Small sealed values in Redis, all that wait in one round trip.
+
+    A Redis that is away is asked again a second later.
+    """
 
     def __init__(self, redis: Redis, secret: bytes) -> None:
         self._redis = redis
         self._cipher = AESSIV(secret)
         self._away_until = 0.0
+        self._getting = Coalesced(self._get)
+        self._putting = Coalesced(self._put)
 
     async def get(self, name: str) -> bytes | None:
         """The value of that name."""
-        if time.monotonic() < self._away_until:
-            return None
-        try:
-            async with asyncio.timeout(DEADLINE):
-                sealed: bytes | None = await self._redis.get(name)  # type: ignore[assignment]  # it decodes nothing
-        except (RedisError, OSError):  # being too late is one of the latter
-            self._away_until = time.monotonic() + PAUSE
-            return None
+        sealed = None if self._is_away else await self._getting.get(name)
         if not sealed:
             return None
         try:
@@ -118,14 +118,34 @@ class Store:
 
     async def put(self, name: str, value: bytes, lives: int) -> None:
         """Keep the value for so many seconds."""
-        if time.monotonic() < self._away_until:
-            return
+        if not self._is_away:
+            sealed = self._cipher.encrypt(value, [name.encode()])
+            await self._putting.get((name, sealed, lives))
+
+    @property
+    def _is_away(self) -> bool:
+        return time.monotonic() < self._away_until
+
+    async def _get(self, asked: Mapping[str, int]) -> dict[str, bytes]:
+        names = [*asked]
+        found = await self._answered(self._redis.mget(names))
+        return {name: value for name, value in zip(names, found or [], strict=False) if value}
+
+    async def _put(self, asked: Mapping[Put, int]) -> dict[Put, None]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for name, sealed, lives in asked:
+            pipeline.set(name, sealed, ex=lives)
+        await self._answered(pipeline.execute())
+        return {}
+
+    async def _answered(self, answer: Awaitable[list[Any]]) -> list[Any] | None:
+        """What Redis says; None: it is away."""
         try:
             async with asyncio.timeout(DEADLINE):
-                sealed = self._cipher.encrypt(value, [name.encode()])
-                await self._redis.set(name, sealed, ex=lives)
-        except (RedisError, OSError):
+                return await answer
+        except (RedisError, OSError):  # being too late is one of the latter
             self._away_until = time.monotonic() + PAUSE
+            return None
 
 
 class Pages:

@@ -18,6 +18,7 @@ from typing import Any
 
 import falcon
 from falcon.asgi import Request, Response
+from psycopg import AsyncCursor
 from psycopg.rows import DictRow
 
 from api.caller import Caller, Needs, caller_of
@@ -43,6 +44,7 @@ from schemas.roster.people import Demographics, Role, UserProfile
 
 REVALIDATE = "private, no-cache"
 TURN = 250  # records written at a stretch
+QUERIES = 1000  # texts that are remembered
 AT_ONCE = 1000  # records that are fetched at once; more come by turns
 PACKED = "-gzip"  # behind the tag of compressed bytes, for a strong tag means these very bytes
 OF_ITS_OWN = 1 << 18  # bytes that are compressed beside other requests
@@ -123,6 +125,7 @@ class Roster(ABC):
         self._operation = operation
         self._reader = reader
         self._pages = reader.pages
+        self._queries: dict[tuple[object, ...], bytes] = {}
         self._records = Records(operation.entity, reader.base)
         self._asking = Asking(
             operation, reader.base, reader.page_default, reader.page_max, reader.sight_of
@@ -182,7 +185,9 @@ class Roster(ABC):
             if veil is not None:
                 part = veil.rows(self._operation.entity, part)
             written = [self._records.write(row, related) for row in part]
-            bodies += [selected(body, wanted) for body in written] if wanted is not None else written
+            bodies += (
+                [selected(body, wanted) for body in written] if wanted is not None else written
+            )
             if len(rows) > TURN:
                 await asyncio.sleep(0)
         return bodies
@@ -199,11 +204,13 @@ class Roster(ABC):
                 children[row["parent_sourced_id"]].append(row["sourced_id"])
         if not self._records.has_parts:
             return Related(children, {}, {})
-        return Related(
-            children,
-            await self._parts(snapshot, question, Role, "roles", key),
-            await self._parts(snapshot, question, UserProfile, "userProfiles", key),
-        )
+        # Both are asked for before either is waited for.
+        asked = [
+            await self._parts(snapshot, question, part, name, key)
+            for part, name in ((Role, "roles"), (UserProfile, "userProfiles"))
+        ]
+        roles, profiles = [await by_user(cursor) for cursor in asked]
+        return Related(children, roles, profiles)
 
     async def _parts(
         self,
@@ -212,14 +219,30 @@ class Roster(ABC):
         part: AnyEntity,
         name: str,
         key: Mapping[str, object],
-    ) -> dict[str, list[DictRow]]:
-        """The parts of one kind, by their user."""
-        found: dict[str, list[DictRow]] = defaultdict(list)
-        if question.asks(name):
-            query = selects.parts(part, question.rows)
-            for row in await fetched(snapshot.connection, query, key):
-                found[row["user_sourced_id"]].append(row)
-        return found
+    ) -> AsyncCursor[DictRow] | None:
+        """The parts of one kind, where they are wanted."""
+        if not question.asks(name):
+            return None
+        query = self._composed(
+            (name, question.rows.past, question.rows.sight.tag),
+            snapshot.connection,
+            lambda: selects.parts(part, question.rows),
+        )
+        return await snapshot.connection.execute(query, key)
+
+    def _composed(
+        self,
+        name: tuple[object, ...],
+        connection: Connection,
+        compose: Callable[[], selects.Query],
+    ) -> bytes:
+        """The text of a query, which is the same for all who see the same."""
+        known = self._queries.get(name)
+        if known is None:
+            if len(self._queries) >= QUERIES:
+                self._queries.clear()
+            known = self._queries[name] = compose().as_bytes(connection)
+        return known
 
 
 class Collection(Roster):
@@ -250,8 +273,11 @@ class Collection(Roster):
         tenant_id = asked.caller.tenant
         behind = resumed.key if resumed else self._behind(asked, question)
         until = time.monotonic() + self._reader.patience
+        piped = question.page.limit < AT_ONCE  # cursors of the server go with no pipeline
         while True:
-            async with self._reader.database.tenant(tenant_id, snapshot=True) as connection:
+            async with self._reader.database.tenant(
+                tenant_id, snapshot=True, piped=piped
+            ) as connection:
                 snapshot = await self._snapshot(connection, tenant_id, question)
                 await self._look_for_parents(snapshot, question)
                 missing = await self._without_keys(snapshot, question)
@@ -365,8 +391,14 @@ class Collection(Roster):
     ) -> AsyncIterator[list[DictRow]]:
         """The rows of the page and so many more; a large page comes in parts, never as a whole."""
         entity, rows, limit = self._operation.entity, question.rows, question.page.limit + more
+        query: bytes | selects.Query
         if question.whole and question.order.is_default and not (rows.past and rows.masked):
-            query = selects.plain_page(entity, rows, start)
+            shape = (bool(start.skip), start.key is None, start.included)
+            query = self._composed(
+                ("page", rows.past, rows.sight.tag, *shape),
+                snapshot.connection,
+                lambda: selects.plain_page(entity, rows, start),
+            )
         else:
             query = selects.page(entity, rows, question.conditions, question.order, start)
         key = {**snapshot.key, "limit": limit, "offset": start.skip, "begin": start.key}
@@ -414,7 +446,7 @@ class Single(Roster):
         """The record; outside of its view it is not there."""
         question = self._asking.single(asked.req, asked.identifiers)
         tenant_id = asked.caller.tenant
-        async with self._reader.database.tenant(tenant_id, snapshot=True) as connection:
+        async with self._reader.database.tenant(tenant_id, snapshot=True, piped=True) as connection:
             # The district's version, for a new child changes its parent's object and no row of it.
             snapshot = await self._snapshot(connection, tenant_id, question)
             conditions = [selects.named(FIRST), *question.conditions]
@@ -467,11 +499,19 @@ async def deliver(req: Request, resp: Response, found: Kept) -> None:
 
 
 async def fetched(
-    connection: Connection, query: selects.Query, key: Mapping[str, object]
+    connection: Connection, query: bytes | selects.Query, key: Mapping[str, object]
 ) -> list[DictRow]:
     """Every row of a composed query."""
     cursor = await connection.execute(query, key)
     return await cursor.fetchall()
+
+
+async def by_user(cursor: AsyncCursor[DictRow] | None) -> dict[str, list[DictRow]]:
+    """Parts, by the user that they are of."""
+    found: dict[str, list[DictRow]] = defaultdict(list)
+    for row in [] if cursor is None else await cursor.fetchall():
+        found[row["user_sourced_id"]].append(row)
+    return found
 
 
 async def state_of(connection: Connection, tenant_id: int, entity: AnyEntity) -> DictRow:
