@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from importlib import metadata
 from typing import Any
@@ -484,7 +485,7 @@ async def deliver(req: Request, resp: Response, found: Kept) -> None:
     counted(resp, found.records)
     resp.content_type = falcon.MEDIA_JSON
     packed = None
-    if "gzip" in (req.get_header("Accept-Encoding") or ""):
+    if takes_gzip(req.get_header("Accept-Encoding") or ""):
         if len(found.body) > OF_ITS_OWN:
             packed = await asyncio.to_thread(found.pack)
         else:
@@ -496,6 +497,16 @@ async def deliver(req: Request, resp: Response, found: Kept) -> None:
     resp.data = packed
     coding = ("Content-Encoding", "gzip")
     resp.set_headers((*described(f"{found.tag}{PACKED}"), coding, *found.headers))
+
+
+@lru_cache(maxsize=1024)
+def takes_gzip(accepted: str) -> bool:
+    """Whether `Accept-Encoding` names gzip, and not to refuse it."""
+    for each in accepted.lower().split(","):
+        coding, _, weight = each.replace(" ", "").partition(";q=")
+        if coding == "gzip":
+            return not weight or weight.strip("0.") != ""
+    return False
 
 
 async def fetched(
