@@ -5,8 +5,8 @@ The line holds the template of the route and ids; never a query, a body or a per
 
 import re
 import time
+from secrets import token_hex
 from typing import Any, Protocol
-from uuid import uuid4
 
 import structlog
 from falcon.asgi import Request, Response
@@ -36,7 +36,7 @@ class Answers:
     async def process_request(self, req: Request, resp: Response) -> None:
         """Take or give an id, and start the clock."""
         given = req.get_header(ID) or ""
-        req.context.id = given if WELL_FORMED.fullmatch(given) else uuid4().hex
+        req.context.id = given if WELL_FORMED.fullmatch(given) else token_hex(16)
         req.context.caller = None
         req.context.address = None
         req.context.began = time.perf_counter()

@@ -164,13 +164,14 @@ def straight_to(stream: TextIO) -> Processor:
 
     What the long way does to them costs as much as half of a request that is answered from memory.
     """
+    written_as = json.JSONEncoder(ensure_ascii=False).encode
 
     def written(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
         if logger.name != ACCESS:
             return event
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         line = {**event, "level": name, "logger": ACCESS, "timestamp": now}
-        stream.write(f"{json.dumps(only_fields(logger, name, line), ensure_ascii=False)}\n")
+        stream.write(f"{written_as(only_fields(logger, name, line))}\n")
         stream.flush()
         raise structlog.DropEvent
 
