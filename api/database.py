@@ -5,9 +5,11 @@ the role could look past row-level security. A database that is away is an outag
 never a reason not to start: the pools try again whenever somebody asks.
 """
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, LiteralString, TypeAlias
+from weakref import WeakKeyDictionary
 
 import psycopg
 import structlog
@@ -23,12 +25,21 @@ CONTROL = "rosterhub_control"
 
 CONNECT = 2  # seconds for one attempt to connect
 PATIENCE = 2.0  # seconds to wait for a connection before a request is told to come back
+MOMENT = 0.25  # seconds; no restart of PostgreSQL is that short
 LOOKS = 2  # connections for what every request looks up; one fetch of a kind runs at a time
 
 Connection: TypeAlias = AsyncConnection[DictRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
+Look: TypeAlias = Callable[[Connection], Awaitable[None]]
+
+LOOK: Look = AsyncConnectionPool.check_connection
 
 log = structlog.get_logger()
+
+
+async def leave_tenant(connection: AsyncConnection[Any]) -> None:
+    """Whatever a request did to the session's tenant, the next one starts without."""
+    await connection.execute(SQL["leave_tenant"])
 
 
 class UnsafeRole(Exception):
@@ -43,7 +54,10 @@ class Database:
         self._milliseconds = str(round(query_timeout * 1000))
         self._app = self._pool(APP, size)
         self._control = self._pool(CONTROL, max(2, size // 2))
-        self._looks = self._pool(CONTROL, LOOKS, in_one_trip=True)
+        # What reads a snapshot sets nothing that outlives it, and comes back at once.
+        self._reads = self._pool(APP, size, check=self._is_alive, reset=None)
+        self._used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
+        self._looks = self._pool(CONTROL, LOOKS, check=None, reset=None)
 
     async def open(self) -> None:
         """Start connecting; refuse an unsafe role at once, tolerate an absent server."""
@@ -52,12 +66,14 @@ class Database:
         except psycopg.Error as error:
             log.warning("database_away", error=type(error).__name__)
         await self._app.open()
+        await self._reads.open()
         await self._control.open()
         await self._looks.open()
 
     async def close(self) -> None:
         """Give every connection back."""
         await self._app.close()
+        await self._reads.close()
         await self._control.close()
         await self._looks.close()
 
@@ -69,7 +85,8 @@ class Database:
 
         What is `piped` goes to the server together, up to where somebody waits for rows.
         """
-        async with self._app.connection() as connection:
+        pool = self._reads if piped else self._app
+        async with pool.connection() as connection:
             await connection.set_isolation_level(
                 IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
             )
@@ -80,6 +97,8 @@ class Database:
                 await stack.enter_async_context(connection.transaction())
                 await connection.execute(SQL["enter_tenant"], [str(tenant_id)])
                 yield connection
+            if piped:
+                self._used[connection] = time.monotonic()
 
     @asynccontextmanager
     async def control(self) -> AsyncIterator[Connection]:
@@ -118,7 +137,14 @@ class Database:
         async with connection:
             await self._configure(APP)(connection)
 
-    def _pool(self, role: str, size: int, *, in_one_trip: bool = False) -> Pool:
+    async def _is_alive(self, connection: Connection) -> None:
+        """Look before use, but not at what was in use a moment ago."""
+        if time.monotonic() - self._used.get(connection, 0.0) > MOMENT:
+            await AsyncConnectionPool.check_connection(connection)
+
+    def _pool(
+        self, role: str, size: int, *, check: Look | None = LOOK, reset: Look | None = leave_tenant
+    ) -> Pool:
         return AsyncConnectionPool(
             self._url,
             connection_class=AsyncConnection[DictRow],
@@ -131,10 +157,10 @@ class Database:
             max_size=size,
             open=False,
             configure=self._configure(role),
-            reset=None if in_one_trip else leave_tenant,
+            reset=reset,
             # After a restart of PostgreSQL what waits in the pool is dead: look before use.
-            check=None if in_one_trip else AsyncConnectionPool.check_connection,
-            name=f"{role} looks" if in_one_trip else role,
+            check=check,
+            name=role if reset else f"{role} looks",
             timeout=PATIENCE,
             # Short: a pool that gave up tries again for the next request, not minutes later.
             reconnect_timeout=PATIENCE,
@@ -162,8 +188,3 @@ async def refuse_unsafe(connection: Connection) -> None:
     row = await cursor.fetchone()
     if row is None or row["unsafe"]:
         raise UnsafeRole
-
-
-async def leave_tenant(connection: AsyncConnection[Any]) -> None:
-    """Whatever a request did to the session's tenant, the next one starts without."""
-    await connection.execute(SQL["leave_tenant"])

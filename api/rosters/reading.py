@@ -18,9 +18,11 @@ from importlib import metadata
 from typing import Any
 
 import falcon
+import psycopg
 from falcon.asgi import Request, Response
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
+from psycopg_pool import PoolTimeout
 
 from api.caller import Caller, Needs, caller_of
 from api.cursors import BadCursor
@@ -145,7 +147,16 @@ class Roster(ABC):
     async def _found(self, asked: Asked, tag: str) -> Kept:
         """The answer of the version that stood when the request came, or of a later one."""
         caller = asked.caller
-        return await self._pages.get(tag, caller.tenant, caller.version, lambda: self._made(asked))
+
+        async def make() -> Kept:
+            try:
+                return await self._made(asked)
+            except psycopg.OperationalError as error:
+                if isinstance(error, psycopg.errors.QueryCanceled | PoolTimeout):
+                    raise
+                return await self._made(asked)  # on another connection; that one has died
+
+        return await self._pages.get(tag, caller.tenant, caller.version, make)
 
     @abstractmethod
     async def _made(self, asked: Asked) -> Kept:
