@@ -44,8 +44,10 @@ control_socket_disable = True  # nobody uses it, and it would lie in the home fo
 timeout = 60  # seconds without a heartbeat, and how long a silent upload may pause
 graceful_timeout = 30  # for an upload that is on its way when the process should leave
 keepalive = 5  # seconds; longer than a proxy pauses, shorter than a restart should wait
-max_requests = 100_000  # a leak, should there be one, ends with its process
-max_requests_jitter = 10_000  # never all processes at once
+# A leak, should there be one, ends with its process. At 4,000 requests a second, which a process can
+# answer from memory, it still lives for minutes.
+max_requests = 1_000_000
+max_requests_jitter = 100_000  # never all processes at once
 
 # The address of a client is for the gateway to judge, from ROSTERHUB_PROXIES and X-Forwarded-For
 # alone (api/addresses.py); the server believes no header of anybody, so that what it says of the
