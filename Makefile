@@ -27,10 +27,9 @@ run: $(READY) ## Start everything with a demo district; Ctrl-C stops it. A= adds
 	@exec .venv/bin/rosterhub dev $(A)
 
 ##@ Every change
-# Two at a time, file by file; they must agree on the order of sets to collect the same tests.
+# Two at a time, file by file, in the order of tests/conftest.py.
 test: $(READY) ## Run the tests; T=tests/deploy runs a part of them
-	@export PYTHONHASHSEED=$${PYTHONHASHSEED:-$$(date +%j%S)}; echo "PYTHONHASHSEED=$$PYTHONHASHSEED"; \
-		exec .venv/bin/pytest -n 2 --dist loadfile $(T)
+	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(T)
 
 check: $(READY) ## Lint, format, types, import contracts
 	.venv/bin/ruff check

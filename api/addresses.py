@@ -38,11 +38,10 @@ class Addresses:
 
     def of(self, req: Request) -> Address | None:
         """The address of the client; None: nobody who can be believed says."""
-        peer = req.scope.get("client")
+        peer = peer_of(req)
         if peer is None:  # not a network at all
             return None
-        host, _ = peer
-        return self._found(host, req.get_header(FORWARDED) or "")
+        return self._found(peer, req.get_header(FORWARDED) or "")
 
     def _find(self, peer: str, forwarded: str) -> Address | None:
         address = address_in(peer)
@@ -50,6 +49,15 @@ class Addresses:
         while address is not None and within(address, self._proxies):
             address = address_in(hops.pop()) if hops else None
         return address
+
+
+def peer_of(req: Request) -> str | None:
+    """Who is connected; None: no network at all. Servers may say it once only."""
+    if not hasattr(req.context, "peer"):
+        client = req.scope.get("client")
+        req.context.peer = None if client is None else next(iter(client))
+    peer: str | None = req.context.peer
+    return peer
 
 
 def within(address: Address, networks: Sequence[Network]) -> bool:

@@ -11,6 +11,8 @@ from api.caller import HUB
 from api.database import Database
 from api.districts import searchable
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import Listed, described
 from schemas.errors import Conflict, Missing
 from schemas.statements import load
 
@@ -31,6 +33,7 @@ class AdminKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(Listed(answers.AdminKeyShown))
     async def on_get(self, _req: Request, resp: Response) -> None:
         """Every administrator's key, without its secret."""
         async with self._database.lookup() as connection:
@@ -46,6 +49,7 @@ class AdminKey:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(status=204, refusals=(409,))
     async def on_delete(self, _req: Request, resp: Response, key_id: str) -> None:
         """Revoke a key, from the next request on."""
         named = searchable(key_id)

@@ -8,8 +8,10 @@ from api.caller import caller_of
 from api.cursors import limit_of, next_url
 from api.form import send
 from api.history import FILES, text
+from api.openapi import answers
+from api.openapi.described import PAGED, Listed, a_text, described
 from api.proposals import Resource
-from api.rekey import behind
+from api.rekey import OF_FILE, behind
 from api.words import among
 from schemas.statements import load
 
@@ -20,6 +22,10 @@ PATH = "/api/v1/aliases"
 class Aliases(Resource):
     """`/api/v1/aliases`."""
 
+    @described(
+        Listed(answers.AliasShown),
+        query=(*PAGED, OF_FILE, a_text("sourcedId", "Of this record, by either of its ids.")),
+    )
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page of the aliases that stand; `sourcedId` finds one by either of its ids."""
         limit, tenant_id = limit_of(req), caller_of(req).tenant

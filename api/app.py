@@ -1,6 +1,5 @@
 """The gateway, put together: collaborators come in, every route is listed, an app comes out."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,17 +20,26 @@ from api.client_keys import ClientKey, ClientKeys, ClientSecret, ClientSecrets
 from api.clients import Clients, OneClient
 from api.cors import Cors
 from api.credentials import Credentials
+from api.csv_exports import CsvDelta, CsvExport
 from api.database import Database
 from api.deliveries import Deliveries, Delivery, Resend, ResendMany
+from api.deltas.checksums import Checksums
+from api.deltas.feed import Deltas, Feed
+from api.deltas.objects import Objects as DeltaObjects
+from api.deltas.places import Cursors
+from api.deltas.sharing import Pages
+from api.deltas.waiting import Waiting
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
 from api.diffs import Ndjson as DiffNdjson
 from api.districts import District, Districts
 from api.door import Door
+from api.downloads import Download
 from api.erasures import Erasures, OneErasure
 from api.erasures import Release as ReleaseErased
 from api.events import Events as DistrictEvents
 from api.events import History
+from api.exports import CancelExport, DownloadAddress, Export, ExportEvents, Exports
 from api.findings import Findings, Groups, Summary
 from api.findings_downloads import Csv, Ndjson, Rows
 from api.health import Health, Live, Ready
@@ -53,6 +61,8 @@ from api.mappings import (
 )
 from api.metrics import Metrics, Requests
 from api.oauth import Manners, Token
+from api.openapi.document import Site
+from api.openapi.pages import documenting
 from api.origins import Origins
 from api.policy import DistrictPolicy
 from api.previews import PATIENCE, Preview, Previews
@@ -63,10 +73,9 @@ from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
 from api.rosters.collation import SortKeys
 from api.rosters.lenses import Sights
-from api.rosters.operations import OPERATIONS
-from api.rosters.pages import Pages, Store
-from api.rosters.places import Cursors, Memory
-from api.rosters.reading import Collection, Places, Reader, Single
+from api.rosters.operations import OPERATIONS, OPERATIONS_1P1
+from api.rosters.reading import Collection, Reader, Single, shared
+from api.schedules import Schedule, Schedules
 from api.segments import Segments
 from api.streams import Streams
 from api.telling import Tell, teller
@@ -149,11 +158,14 @@ def create_gateway(
         | managing(settings, database, bell, teller(redis))
         | reviewing(settings, database, bell, teller(redis))
         | remembering(database, bell)
+        | exporting(settings, database, bell, streams, Files(vault, objects, teller(redis)))
         | erasing(settings, database, bell)
         | ringing(settings, vault, database, bell, streams)
         | reading(settings, vault, database, redis, requests)
+        | staying_in_step(settings, vault, database, bell, streams)
         | auditing(database)
     )
+    routes |= documenting(routes, site_of(settings))
     for path, resource in routes.items():
         app.add_route(path, resource)
     return Gateway(app, streams)
@@ -263,6 +275,35 @@ def mapping(settings: Settings, database: Database, bell: Bell) -> Routes:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What exports need beside the others: keys for addresses, bytes, and who is told."""
+
+    vault: Vault
+    objects: Objects
+    tell: Tell
+
+
+def exporting(
+    settings: Settings, database: Database, bell: Bell, streams: Streams, files: Files
+) -> Routes:
+    """Packages out: asked for, on schedule, or one file at once."""
+    root, single = "/api/v1/exports", "/ims/oneroster/v1p2/csv/export/{entity}"
+    one = f"{root}/{{export_id}}"
+    return {
+        root: Exports(database, bell, settings.json_max),
+        one: Export(database),
+        f"{one}/cancel": CancelExport(database, files.tell),
+        f"{one}/download": DownloadAddress(database, files.vault, public_url(settings)),
+        f"{one}/events": ExportEvents(database, streams),
+        "/api/v1/downloads/{ticket}": Download(database, files.vault, files.objects),
+        "/api/v1/schedules": Schedules(database, settings.json_max),
+        "/api/v1/schedules/{schedule_id}": Schedule(database, settings.json_max),
+        single: CsvExport(database, files.vault),
+        f"{single}/delta": CsvDelta(database, files.vault),
+    }
+
+
 def remembering(database: Database, bell: Bell) -> Routes:
     """What every import did, and the way back."""
     version = "/api/v1/versions/{version}"
@@ -311,11 +352,7 @@ def ringing(
 def reading(
     settings: Settings, vault: Vault, database: Database, redis: Redis, requests: Requests
 ) -> Routes:
-    """The rosters, as the standard names them."""
-    # Of all configured secrets: whichever changes, what was kept under the others is not read.
-    secret = b"".join(vault.derive("pages"))
-    sealing = hashlib.sha512(secret).digest()
-    store = Store(redis, sealing)
+    """The rosters, as the standard names them, and as its edition 1.1 does."""
     reader = Reader(
         database,
         SortKeys(database),
@@ -324,12 +361,26 @@ def reading(
         settings.page_max,
         settings.query_timeout,
         Sights(vault),
-        Pages(settings.page_cache, store, sealing, requests.paged),
-        Places(Cursors(sealing), Memory(store, sealing)),
+        *shared(vault, redis, settings.page_cache, requests.paged),
     )
     return {
         operation.route: (Single if operation.single else Collection)(operation, reader)
-        for operation in OPERATIONS
+        for operation in (*OPERATIONS, *OPERATIONS_1P1)
+    }
+
+
+def staying_in_step(
+    settings: Settings, vault: Vault, database: Database, bell: Bell, streams: Streams
+) -> Routes:
+    """What happened since, and the proof that nothing is missing."""
+    base = public_url(settings)
+    waiting = Waiting(database, streams)
+    feed = Feed(database, Cursors(vault), waiting, bell, Sights(vault), base)
+    objects, pages = DeltaObjects(base), Pages()
+    return {
+        "/api/v1/deltas": Deltas(feed, objects, pages),
+        "/api/v1/deltas.ndjson": Deltas(feed, objects, pages, lines=True),
+        "/api/v1/checksums": Checksums(feed),
     }
 
 
@@ -340,6 +391,12 @@ def auditing(database: Database) -> Routes:
         "/api/v1/audit.csv": AuditCsv(database),
         "/api/v1/audit.ndjson": AuditNdjson(database),
     }
+
+
+def site_of(settings: Settings) -> Site:
+    """What the documents say of this installation."""
+    base = public_url(settings)
+    return Site(base, base + errors.TOKEN, settings.page_default, settings.page_max)
 
 
 def public_url(settings: Settings) -> str:

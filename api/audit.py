@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from falcon.asgi import Request, Response
 
+from api.addresses import peer_of
 from api.answers import known
 from api.audit_book import Book
 from api.audit_entries import Seen, Speaker
@@ -95,7 +96,11 @@ def claimed(req: Request) -> str | None:
     return key.id if key and KEY_ID.fullmatch(key.id) else None
 
 
+THIS_MACHINE = "127.0.0.1"  # no network at all: a socket of this machine
+
+
 def address_of(req: Request) -> str:
     """Where the request came from: what is believed of a proxy's word, else who is connected."""
     believed = getattr(req.context, "address", None)
-    return str(believed or req.remote_addr)
+    # Not `remote_addr`: that reads `Forwarded`, and stumbles over what a client wrote there.
+    return str(believed or peer_of(req) or THIS_MACHINE)

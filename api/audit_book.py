@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 from collections import Counter, deque
+from contextlib import suppress
 from uuid import uuid4
 
 import prometheus_client
@@ -44,7 +45,8 @@ class Book:
         self._told: Counter[int] = Counter()  # that entries of the batch tell of
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._ended = self._away = False
+        self._leaving = asyncio.Event()
+        self._away = False
         self._written = prometheus_client.Counter(
             "rosterhub_audit_entries", "Entries written into the audit.", registry=registry
         )
@@ -73,7 +75,7 @@ class Book:
 
     async def process_shutdown(self, _scope: object, _event: object) -> None:
         """Write the rest; nobody takes down any more."""
-        self._ended = True
+        self._leaving.set()
         self._news.set()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=LAST)
@@ -82,9 +84,11 @@ class Book:
             log.error("audit_lost", entries=left)
 
     async def _work(self) -> None:
-        while not (self._ended and not self._news.is_set()):
+        while self._news.is_set() or not self._leaving.is_set():
             await self._news.wait()
-            await asyncio.sleep(PAUSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE):
+                    await self._leaving.wait()
             self._news.clear()
             try:
                 await self._write()

@@ -19,6 +19,18 @@ from api.findings_downloads import CSV, NDJSON, as_file
 from api.form import counted, dump, send
 from api.history import instant, text
 from api.language import language_of
+from api.openapi import answers
+from api.openapi.described import (
+    LANGUAGE,
+    PAGED,
+    Listed,
+    Stream,
+    a_number,
+    a_text,
+    a_word,
+    an_instant,
+    described,
+)
 from api.segments import SLASH
 from api.words import among
 from schemas.audit import INSTALLATION, OPERATIONS, PARTIES
@@ -48,6 +60,22 @@ HEADINGS: Mapping[Language, tuple[str, ...]] = {
         *("chain", "seq", "hash"),
     ),
 }
+
+WHICH = (
+    an_instant("from", "From then on."),
+    an_instant("to", "Before."),
+    a_text("who", "A key or a client."),
+    a_word("party", PARTIES, "Of this party."),
+    a_word("operation", OPERATIONS, "What was done."),
+    a_text("method", "The method."),
+    a_text("route", "The template of the address."),
+    a_text("target", "The ids in the address."),
+    a_text("address", "From where."),
+    a_text("request_id", "The id of the request."),
+    a_number("records", "So many records.", most=10**DIGITS - 1),
+    a_word("outcome", OUTCOMES, "How it went."),
+)
+
 
 Asked = dict[str, Any]
 
@@ -93,6 +121,7 @@ class Resource:
 class Entries(Resource):
     """`/api/v1/audit`."""
 
+    @described(Listed(answers.AuditEntry), query=(*PAGED, *WHICH))
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page of entries."""
         key, limit = asked(req), limit_of(req)
@@ -116,6 +145,7 @@ class Download(Resource):
 class AuditCsv(Download):
     """`/api/v1/audit.csv`."""
 
+    @described(Stream("text/csv"), query=(*WHICH, LANGUAGE))
     async def on_get(self, req: Request, resp: Response) -> None:
         """The entries as a file for Excel."""
         language, key = language_of(req), asked(req)
@@ -131,6 +161,7 @@ class AuditCsv(Download):
 class AuditNdjson(Download):
     """`/api/v1/audit.ndjson`."""
 
+    @described(Stream("application/x-ndjson"), query=WHICH)
     async def on_get(self, req: Request, resp: Response) -> None:
         """The entries, one JSON object a line."""
         key = asked(req)

@@ -17,6 +17,8 @@ from api.caller import SETTINGS, caller_of, permit_to_grant
 from api.database import Connection, Database
 from api.districts import searchable
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import Listed, described
 from schemas.errors import Conflict, Missing, Rejected
 from schemas.scopes import ClientScope, opened
 from schemas.secrets import Vault, new_key
@@ -66,10 +68,12 @@ class Resource:
 class ClientSecrets(Resource):
     """`/api/v1/clients/{client_id}/secrets`."""
 
+    @described(Listed(answers.SecretShown))
     async def on_get(self, req: Request, resp: Response, client_id: str) -> None:
         """The secrets of a client, without themselves."""
         await listed(self._database, "secrets", req, resp, client_id)
 
+    @described(answers.MadeSecret, status=201, body=NewSecret, refusals=(409,))
     async def on_post(self, req: Request, resp: Response, client_id: str) -> None:
         """Make another secret; this answer is the only one that shows it. The old one goes on."""
         new = await read_json(req, NewSecret, self._json_max)
@@ -92,6 +96,7 @@ class ClientSecret:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(status=204)
     async def on_delete(self, req: Request, resp: Response, client_id: str, secret_id: str) -> None:
         """Revoke a secret and every token of it."""
         await revoke(self._database, "revoke_secret", req, client_id, secret_id)
@@ -101,10 +106,12 @@ class ClientSecret:
 class ClientKeys(Resource):
     """`/api/v1/clients/{client_id}/keys`."""
 
+    @described(Listed(answers.ClientKeyShown))
     async def on_get(self, req: Request, resp: Response, client_id: str) -> None:
         """The keys of a client, without themselves."""
         await listed(self._database, "keys", req, resp, client_id)
 
+    @described(answers.MadeClientKey, status=201, body=NewClientKey, refusals=(409,))
     async def on_post(self, req: Request, resp: Response, client_id: str) -> None:
         """Make a key; this answer is the only one that shows it."""
         new = await read_json(req, NewClientKey, self._json_max)
@@ -137,6 +144,7 @@ class ClientKey:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(status=204)
     async def on_delete(self, req: Request, resp: Response, client_id: str, key_id: str) -> None:
         """Revoke a key, from the next request on."""
         await revoke(self._database, "revoke_key", req, client_id, key_id)

@@ -25,6 +25,8 @@ from api.client_keys import SQL, Days, client_of, create_secret, held
 from api.database import Database
 from api.districts import searchable
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import Listed, described
 from schemas.errors import Missing
 from schemas.scopes import CLIENT_SCOPES, CORE, ROSTER, ClientScope
 from schemas.secrets import Vault, random_text
@@ -69,7 +71,7 @@ class NewClient(Client):
 class Change(Client):
     """What is to be otherwise; what is left out stays."""
 
-    name: Line = ""
+    name: Line = Field(default_factory=str)
 
 
 class Clients:
@@ -83,12 +85,14 @@ class Clients:
         self._token_url = token_url
         self._json_max = json_max
 
+    @described(Listed(answers.ClientShown))
     async def on_get(self, req: Request, resp: Response) -> None:
         """The clients of the district, in the order in which they were made."""
         async with self._database.lookup() as connection:
             cursor = await connection.execute(SQL["all"], [caller_of(req).tenant])
             send(resp, {"items": await cursor.fetchall(), "next": None})
 
+    @described(answers.MadeClient, status=201, body=NewClient, headers=("Location",))
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make a client with its first secret; this answer is the only one that shows it."""
         new = await read_json(req, NewClient, self._json_max)
@@ -120,11 +124,13 @@ class OneClient:
         self._database = database
         self._json_max = json_max
 
+    @described(answers.ClientShown)
     async def on_get(self, req: Request, resp: Response, client_id: str) -> None:
         """One client."""
         async with self._database.lookup() as connection:
             send(resp, await client_of(connection, caller_of(req).tenant, client_id))
 
+    @described(answers.ClientShown, body=Change)
     async def on_patch(self, req: Request, resp: Response, client_id: str) -> None:
         """Change what the body names; `rate_limit` null: as the settings say."""
         change = await read_json(req, Change, self._json_max)
@@ -138,6 +144,7 @@ class OneClient:
             row = await client_of(connection, caller.tenant, client_id)
         send(resp, row)
 
+    @described(status=204)
     async def on_delete(self, req: Request, resp: Response, client_id: str) -> None:
         """Delete a client with its secrets and keys, from the next request on."""
         async with self._database.lookup() as connection:

@@ -6,7 +6,7 @@ never a reason not to start: the pools try again whenever somebody asks.
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, LiteralString, TypeAlias
 from weakref import WeakKeyDictionary
@@ -30,9 +30,7 @@ LOOKS = 2  # connections for what every request looks up; one fetch of a kind ru
 
 Connection: TypeAlias = AsyncConnection[DictRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
-Look: TypeAlias = Callable[[Connection], Awaitable[None]]
-
-LOOK: Look = AsyncConnectionPool.check_connection
+Reset: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 log = structlog.get_logger()
 
@@ -55,9 +53,9 @@ class Database:
         self._app = self._pool(APP, size)
         self._control = self._pool(CONTROL, max(2, size // 2))
         # What reads a snapshot sets nothing that outlives it, and comes back at once.
-        self._reads = self._pool(APP, size, check=self._is_alive, reset=None)
+        self._reads = self._pool(APP, size, reset=None)
         self._used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
-        self._looks = self._pool(CONTROL, LOOKS, check=None, reset=None)
+        self._looks = self._pool(CONTROL, LOOKS, reset=None)
 
     async def open(self) -> None:
         """Start connecting; refuse an unsafe role at once, tolerate an absent server."""
@@ -85,8 +83,8 @@ class Database:
 
         What is `piped` goes to the server together, up to where somebody waits for rows.
         """
-        pool = self._reads if piped else self._app
-        async with pool.connection() as connection:
+        lent = alive(self._reads, self._used) if piped else alive(self._app)
+        async with lent as connection:
             await connection.set_isolation_level(
                 IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
             )
@@ -103,13 +101,13 @@ class Database:
     @asynccontextmanager
     async def control(self) -> AsyncIterator[Connection]:
         """A transaction of what knows no district yet."""
-        async with self._control.connection() as connection, connection.transaction():
+        async with alive(self._control) as connection, connection.transaction():
             yield connection
 
     @asynccontextmanager
     async def lookup(self) -> AsyncIterator[Connection]:
         """The same for a single statement, which needs no transaction around it."""
-        async with self._control.connection() as connection:
+        async with alive(self._control) as connection:
             yield connection
 
     async def look(
@@ -137,14 +135,7 @@ class Database:
         async with connection:
             await self._configure(APP)(connection)
 
-    async def _is_alive(self, connection: Connection) -> None:
-        """Look before use, but not at what was in use a moment ago."""
-        if time.monotonic() - self._used.get(connection, 0.0) > MOMENT:
-            await AsyncConnectionPool.check_connection(connection)
-
-    def _pool(
-        self, role: str, size: int, *, check: Look | None = LOOK, reset: Look | None = leave_tenant
-    ) -> Pool:
+    def _pool(self, role: str, size: int, *, reset: Reset | None = leave_tenant) -> Pool:
         return AsyncConnectionPool(
             self._url,
             connection_class=AsyncConnection[DictRow],
@@ -158,8 +149,6 @@ class Database:
             open=False,
             configure=self._configure(role),
             reset=reset,
-            # After a restart of PostgreSQL what waits in the pool is dead: look before use.
-            check=check,
             name=role if reset else f"{role} looks",
             timeout=PATIENCE,
             # Short: a pool that gave up tries again for the next request, not minutes later.
@@ -180,6 +169,28 @@ async def rows_of(
     """Every row of a statement."""
     cursor = await connection.execute(statement, parameters)
     return await cursor.fetchall()
+
+
+@asynccontextmanager
+async def alive(
+    pool: Pool, used: Mapping[Connection, float] | None = None
+) -> AsyncIterator[Connection]:
+    """A connection of the pool that answers; one that was `used` a moment ago is believed.
+
+    After a restart of PostgreSQL all that waits in the pool is dead, so who meets one of them has
+    all looked at. The pool's own look before use would meet one after the other, pause a second and
+    more between them, and after three have no patience left though the server is long there.
+    """
+    async with AsyncExitStack() as lent:
+        connection = await lent.enter_async_context(pool.connection())
+        try:
+            if used is None or time.monotonic() - used.get(connection, 0.0) > MOMENT:
+                await pool.check_connection(connection)
+        except psycopg.OperationalError:
+            await lent.aclose()
+            await pool.check()
+            connection = await lent.enter_async_context(pool.connection())
+        yield connection
 
 
 async def refuse_unsafe(connection: Connection) -> None:

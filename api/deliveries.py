@@ -19,6 +19,8 @@ from api.caller import caller_of
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.form import send
 from api.history import instant
+from api.openapi import answers
+from api.openapi.described import PAGED, Listed, a_word, an_instant, described, some_words
 from api.webhooks import APART, PATH, SQL, Json, Resource, key_of, one, take_turn
 from api.words import among, not_among
 from schemas.errors import Conflict, Missing
@@ -69,6 +71,16 @@ class Again(BaseModel):
 class Deliveries(Resource):
     """`/api/v1/webhooks/{webhook_id}/deliveries`."""
 
+    @described(
+        Listed(answers.DeliveryShown),
+        query=(
+            *PAGED,
+            some_words("state", DELIVERY_STATES, "In these states."),
+            a_word("type", EVENTS, "Of this type alone."),
+            an_instant("since", "Of events from then on."),
+            an_instant("until", "Of events before."),
+        ),
+    )
     async def on_get(self, req: Request, resp: Response, webhook_id: str) -> None:
         """The log, newest first."""
         caller, limit = caller_of(req), limit_of(req)
@@ -95,6 +107,7 @@ class Deliveries(Resource):
 class Delivery(Resource):
     """`/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}`."""
 
+    @described(answers.DeliveryWithBody)
     async def on_get(self, req: Request, resp: Response, webhook_id: str, delivery_id: str) -> None:
         """One delivery, with the body as it was sent."""
         caller = caller_of(req)
@@ -108,6 +121,7 @@ class Delivery(Resource):
 class Resend(Resource):
     """`/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/resend`."""
 
+    @described(answers.DeliveryShown, status=202, refusals=(409,))
     async def on_post(
         self, req: Request, resp: Response, webhook_id: str, delivery_id: str
     ) -> None:
@@ -129,6 +143,7 @@ class Resend(Resource):
 class ResendMany(Resource):
     """`/api/v1/webhooks/{webhook_id}/resend`."""
 
+    @described(answers.Resent, status=202, body=Again, refusals=(409,))
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         """Send the events of a range; answer how many, and the number of the last."""
         caller = caller_of(req)

@@ -19,6 +19,8 @@ from api.findings_downloads import CSV, NDJSON, as_file
 from api.form import counted, dump, send
 from api.history import FILES, text
 from api.language import language_of
+from api.openapi import answers
+from api.openapi.described import LANGUAGE, PAGED, Listed, Stream, a_text, a_word, described
 from api.versions import Resource, key_of, one, path_of
 from api.words import among
 from schemas.roster import ROSTERING, AnyEntity
@@ -34,6 +36,13 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
     "ja": {"created": "追加", "updated": "変更", "deleted": "削除"},
     "en": {change: change for change in CHANGES},
 }
+
+
+WHICH = (
+    a_word("entity", FILES, "Of this entity alone."),
+    a_word("change", CHANGES, "This kind of change alone."),
+    a_text("school", "At this school."),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ class Changed:
 class Diff(Resource):
     """`/api/v1/versions/{version}/diff`."""
 
+    @described(Listed(answers.Changed), query=(*PAGED, *WHICH))
     async def on_get(self, req: Request, resp: Response, version: str) -> None:
         """A page of changes."""
         key, filters = key_of(req, version), asked(req)
@@ -113,6 +123,7 @@ class Download(Resource):
 class Csv(Download):
     """`/api/v1/versions/{version}/diff.csv`."""
 
+    @described(Stream("text/csv"), query=(*WHICH, LANGUAGE))
     async def on_get(self, req: Request, resp: Response, version: str) -> None:
         """Every change as a file for Excel, a line for each field."""
         language = language_of(req)
@@ -132,6 +143,7 @@ class Csv(Download):
 class Ndjson(Download):
     """`/api/v1/versions/{version}/diff.ndjson`."""
 
+    @described(Stream("application/x-ndjson"), query=WHICH)
     async def on_get(self, req: Request, resp: Response, version: str) -> None:
         """Every change, one JSON object a line."""
         key = await self._begin(req, version)

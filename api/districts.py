@@ -15,6 +15,8 @@ from api.bodies import Line, read_json
 from api.caller import HUB
 from api.database import Database
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import Listed, described
 from schemas.errors import Conflict, Missing, Rejected
 from schemas.jobs import PurgeDistrict
 from schemas.statements import load
@@ -40,12 +42,16 @@ class Districts:
         self._database = database
         self._json_max = json_max
 
+    @described(Listed(answers.DistrictShown))
     async def on_get(self, _req: Request, resp: Response) -> None:
         """Every living district."""
         async with self._database.lookup() as connection:
             cursor = await connection.execute(SQL["all"])
             send(resp, {"items": await cursor.fetchall(), "next": None})
 
+    @described(
+        answers.DistrictShown, status=201, body=NewDistrict, refusals=(409,), headers=("Location",)
+    )
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make a district."""
         new = await read_json(req, NewDistrict, self._json_max)
@@ -74,6 +80,7 @@ class District:
         self._database = database
         self._bell = bell
 
+    @described(answers.DistrictShown)
     async def on_get(self, _req: Request, resp: Response, district_id: str) -> None:
         """One living district."""
         async with self._database.lookup() as connection:
@@ -83,6 +90,7 @@ class District:
             raise Missing("There is no district with this id.")
         send(resp, row)
 
+    @described(status=202)
     async def on_delete(self, _req: Request, resp: Response, district_id: str) -> None:
         """Delete a district: at once for everybody, soon from the tables."""
         async with self._database.lookup() as connection:

@@ -21,6 +21,8 @@ from api.cursors import limit_of, next_url
 from api.database import Connection, Database
 from api.form import send
 from api.imports import KeyReused, idempotency_key, newest_before
+from api.openapi import answers
+from api.openapi.described import ONCE, PAGED, Listed, described
 from schemas.errors import Conflict, Missing
 from schemas.jobs import ImportRoster
 from schemas.statements import load
@@ -79,6 +81,7 @@ class Erasures(Resource):
         self._bell = bell
         self._json_max = json_max
 
+    @described(Listed(answers.ErasureShown), query=PAGED)
     async def on_get(self, req: Request, resp: Response) -> None:
         """Every erasure, newest first."""
         limit, tenant_id = limit_of(req), caller_of(req).tenant
@@ -92,6 +95,7 @@ class Erasures(Resource):
         kept = {"limit": req.get_param("limit")}
         send(resp, {"items": items, "next": next_url(PATH, key, kept)})
 
+    @described(answers.ErasureShown, status=202, query=(ONCE,), body=Erasure, headers=("Location",))
     async def on_post(self, req: Request, resp: Response) -> None:
         """Erase people; answer with the erasure that does it."""
         asked = await read_json(req, Erasure, self._json_max)
@@ -117,6 +121,7 @@ class Erasures(Resource):
 class OneErasure(Resource):
     """`/api/v1/erasures/{erasure_id}`."""
 
+    @described(answers.ErasureShown)
     async def on_get(self, req: Request, resp: Response, erasure_id: str) -> None:
         """One erasure, with its receipt when it is done."""
         key = key_of(req, erasure_id)
@@ -127,6 +132,7 @@ class OneErasure(Resource):
 class Release(Resource):
     """`/api/v1/erasures/{erasure_id}/release`."""
 
+    @described(answers.ErasureShown, refusals=(409,))
     async def on_post(self, req: Request, resp: Response, erasure_id: str) -> None:
         """Let packages bring the people back; what was erased stays erased."""
         key = key_of(req, erasure_id)

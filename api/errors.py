@@ -30,6 +30,7 @@ from schemas.errors import (
 )
 
 STANDARD = "/ims/"
+ROOT_1P1 = "/ims/oneroster/v1p1"
 TOKEN = "/token"  # noqa: S105 -- the address at which clients ask for one
 RETRY_AFTER = "5"  # seconds
 
@@ -50,6 +51,18 @@ IMSX_CODES = frozenset(
     }
 )
 """The minor codes of the rostering service; other errors say `invaliddata` there."""
+
+CODES_1P1 = {
+    "invaliddata": "invalid data",
+    "unauthorisedrequest": "unauthorized",
+    "unknownobject": "unknown object",
+    # 1.1 has no word for a fault of ours; whoever waits and asks again does right.
+    "internal_server_error": "server_busy",
+}
+"""The minor codes that 1.1 spells otherwise."""
+
+
+BLANK = "invalid_blank_selection_field"
 
 
 class UnknownRoute(Missing):
@@ -85,7 +98,9 @@ async def answer(req: Request, resp: Response, error: Exception, _params: object
     elif isinstance(ours, Unavailable):
         log.warning("service_away", error=type(error).__name__)
     headers(resp, ours, error)
-    if req.path.startswith(STANDARD):
+    if req.path.startswith(f"{ROOT_1P1}/"):
+        imsx_1p1(resp, ours)
+    elif req.path.startswith(STANDARD):
         imsx(resp, ours)
     elif req.path == TOKEN:
         oauth(resp, ours)
@@ -169,12 +184,7 @@ def oauth(resp: Response, ours: RosterHubError) -> None:
 
 def imsx(resp: Response, ours: RosterHubError) -> None:
     """The status object of the binding, bare."""
-    code = ours.code if ours.code in IMSX_CODES else "invaliddata"
-    if isinstance(ours, RateLimited):
-        code = "server_busy"
-    if isinstance(ours, UnknownRoute | WrongMethod):
-        # The rostering service has no word for a wrong method: nothing is at that address.
-        resp.status, code = HTTPStatus.NOT_FOUND, "unknownobject"
+    code = minor_code(resp, ours)
     resp.content_type = falcon.MEDIA_JSON
     resp.data = orjson.dumps(
         {
@@ -191,6 +201,37 @@ def imsx(resp: Response, ours: RosterHubError) -> None:
             },
         }
     )
+
+
+def minor_code(resp: Response, ours: RosterHubError) -> str:
+    """The code of the binding for it."""
+    if isinstance(ours, UnknownRoute | WrongMethod):
+        # The rostering service has no word for a wrong method: nothing is at that address.
+        resp.status = HTTPStatus.NOT_FOUND
+        return "unknownobject"
+    if isinstance(ours, RateLimited):
+        return "server_busy"
+    return ours.code if ours.code in IMSX_CODES else "invaliddata"
+
+
+def imsx_1p1(resp: Response, ours: RosterHubError) -> None:
+    """What 1.1 says of a failure: a set of one."""
+    code = minor_code(resp, ours)
+    code = ours.code if ours.code == BLANK else CODES_1P1.get(code, code)
+    resp.content_type = falcon.MEDIA_JSON
+    resp.data = orjson.dumps(
+        {"statusInfoSet": [status_1p1("failure", "error", code, ours.message)]}
+    )
+
+
+def status_1p1(major: str, severity: str, minor: str, text: str) -> dict[str, str]:
+    """One status of 1.1."""
+    return {
+        "imsx_codeMajor": major,
+        "imsx_severity": severity,
+        "imsx_description": text,
+        "imsx_codeMinor": minor,
+    }
 
 
 def place(error: BaseException) -> list[str]:

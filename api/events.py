@@ -20,6 +20,8 @@ from api.caller import Caller, Needs, caller_of
 from api.cursors import limit_of
 from api.database import Database
 from api.form import dump, send
+from api.openapi import answers
+from api.openapi.described import PAGED, RESUMED, Listed, Stream, a_number, a_word, described
 from api.progress import RETRY, said, with_pings
 from api.streams import Place, Streams, name_of, place
 from api.words import among
@@ -73,6 +75,7 @@ class Events:
         self._database = database
         self._streams = streams
 
+    @described(Stream("text/event-stream"), query=(RESUMED,))
     async def on_get(self, req: Request, resp: Response) -> None:
         """Stream what happens in the district from here on, or from where a client was."""
         caller = caller_of(req)
@@ -132,6 +135,14 @@ class History:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(
+        Listed(answers.EventShown),
+        query=(
+            PAGED[0],
+            a_number("after", "Behind this sequence.", most=10**18 - 1),
+            a_word("type", EVENTS, "Of this type alone."),
+        ),
+    )
     async def on_get(self, req: Request, resp: Response) -> None:
         """The events behind a number, oldest first; as they were sent."""
         caller, limit = caller_of(req), limit_of(req)

@@ -11,7 +11,9 @@ from api.caller import Needs, caller_of
 from api.cursors import limit_of, next_url
 from api.database import Database
 from api.form import send
-from api.found import SQL, Looked, after, docs, look, wanted
+from api.found import SQL, WHICH, Looked, after, docs, look, wanted
+from api.openapi import answers
+from api.openapi.described import PAGED, Listed, described
 from api.runs import Json, Row, parsed_id
 
 SCHOOLS_FIRST = 20
@@ -50,6 +52,7 @@ class Resource:
 class Findings(Resource):
     """`/api/v1/imports/{run_id}/findings`."""
 
+    @described(answers.FindingsPage, query=(*PAGED, *WHICH))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """What was found in the package, in its order; the first page says how much there is."""
         filters, limit, cursor = wanted(req), limit_of(req), req.get_param("cursor")
@@ -73,6 +76,7 @@ class Findings(Resource):
 class Summary(Resource):
     """`/api/v1/imports/{run_id}/findings/summary`."""
 
+    @described(answers.FoundSummary)
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """How much was found, by severity, rule, file and school, with the first examples."""
         key = key_of(req, run_id)
@@ -92,6 +96,7 @@ class Summary(Resource):
 class Groups(Resource):
     """`/api/v1/imports/{run_id}/findings/groups`."""
 
+    @described(Listed(answers.FoundGroup), query=(*PAGED, *WHICH))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """What one correction resolves, the most consequential first."""
         filters, limit = wanted(req), limit_of(req)

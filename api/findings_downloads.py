@@ -9,6 +9,7 @@ knows that it is not whole.
 import csv
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -17,8 +18,9 @@ from falcon.asgi import Request, Response
 from api import spreadsheets
 from api.findings import Key, Resource, fetched, key_of
 from api.form import counted, dump
-from api.found import Looked, Told, look, wanted
+from api.found import WHICH, Looked, Told, look, wanted
 from api.language import language_of
+from api.openapi.described import LANGUAGE, Stream, described
 from schemas.errors import BadRequest
 from schemas.rulebook import SEVERITIES, Language
 
@@ -42,6 +44,7 @@ ADDED: Mapping[Language, tuple[str, ...]] = {
     "ja": ("行番号", "項目", "内容", "直し方"),
     "en": ("line", "column", "reason", "remedy"),
 }
+OF_ONE_FILE = tuple(replace(each, required=each.name == "file") for each in WHICH)
 TO_CORRECT: Mapping[Language, str] = {"ja": "要修正", "en": "to_correct"}
 
 
@@ -67,6 +70,7 @@ class Download(Resource):
 class Csv(Download):
     """`/api/v1/imports/{run_id}/findings.csv`."""
 
+    @described(Stream("text/csv"), query=(*WHICH, LANGUAGE))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """All findings as a file for Excel."""
         language = language_of(req)
@@ -87,6 +91,7 @@ class Csv(Download):
 class Ndjson(Download):
     """`/api/v1/imports/{run_id}/findings.ndjson`."""
 
+    @described(Stream("application/x-ndjson"), query=WHICH)
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """All findings, one JSON object a line."""
         key = key_of(req, run_id) | wanted(req)
@@ -103,6 +108,7 @@ class Ndjson(Download):
 class Rows(Download):
     """`/api/v1/imports/{run_id}/findings/rows`."""
 
+    @described(Stream("text/csv"), query=(*OF_ONE_FILE, LANGUAGE))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """The faulty rows of one file as they came, with what is wrong and what to do."""
         language = language_of(req)

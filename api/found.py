@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from api.cursors import BadCursor, decode
+from api.openapi.described import a_number, a_text, a_word
 from api.runs import PATH, Json, NoSuchRun, Row
 from api.words import among
 from schemas.errors import BadRequest
@@ -25,6 +26,17 @@ SQL = load("api", "findings.sql")
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 CAUSES = ("only", "none")
 INT32 = 2**31
+
+
+WHICH = (
+    a_word("severity", SEVERITIES, "Of this severity."),
+    a_text("file", "In this file."),
+    a_text("rule", "Of this rule."),
+    a_text("school", "At this school."),
+    a_word("causes", CAUSES, "`only`: what follows from nothing else; `none`: what does."),
+    a_number("caused_by", "What follows from the finding of this number.", most=10**9 - 1),
+    a_number("group", "Of this group.", most=10**9 - 1),
+)
 
 
 @dataclass(frozen=True, slots=True)

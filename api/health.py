@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 
 from api.database import Database
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import described
 from api.redis import Redis
 from api.rosters.reading import CODE
 from schemas.statements import load
@@ -27,6 +29,7 @@ class Health:
     def __init__(self) -> None:
         self._since = datetime.now(UTC)
 
+    @described(answers.Process)
     async def on_get(self, _req: Request, resp: Response) -> None:
         """What runs here."""
         send(
@@ -46,6 +49,7 @@ class Live:
 
     needs = None
 
+    @described(answers.Alive)
     async def on_get(self, _req: Request, resp: Response) -> None:
         """An answer is the answer."""
         send(resp, {"status": "ok"})
@@ -60,6 +64,7 @@ class Ready:
         self._database = database
         self._redis = redis
 
+    @described(answers.Readiness, also={503: answers.Readiness})
     async def on_get(self, _req: Request, resp: Response) -> None:
         """PostgreSQL decides; without Redis there is less comfort and the same service."""
         postgresql = await self._postgresql()

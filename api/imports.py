@@ -20,9 +20,23 @@ from api.caller import Caller, Needs, caller_of
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Database
 from api.form import send
-from api.history import FILES, kept, wanted
+from api.history import FILES, KINDS, STATES, kept, wanted
+from api.openapi import answers
+from api.openapi.described import (
+    DAY,
+    ONCE,
+    PAGED,
+    Body,
+    Listed,
+    Parameter,
+    a_text,
+    a_word,
+    an_instant,
+    described,
+    some_words,
+)
 from api.runs import PATH, SQL, Row, as_json, one, parsed_id, path_of
-from api.uploads import CSV, Intake, Received, media_type
+from api.uploads import CSV, FORM, Intake, Received, media_type
 from api.words import among, not_among
 from schemas.errors import BadRequest, Rejected, RosterHubError
 from schemas.jobs import ImportRoster
@@ -30,6 +44,40 @@ from schemas.proposals import APPLIES, day_of
 from schemas.runs import SINGLE_MODES
 
 KEY_MAX = 255
+
+
+WHICH = (
+    some_words("state", STATES, "In these states."),
+    a_word("kind", KINDS, "Of this kind alone."),
+    a_word("entity", FILES, "Of a single CSV of this file."),
+    a_text("created_by", "Made with this key."),
+    an_instant("since", "Made from then on."),
+    an_instant("until", "Made before."),
+    a_text("file", "Whose upload has this in its name."),
+)
+ENTITY = a_word("entity", FILES, "The file that a single CSV is.")
+MODE = a_word("mode", SINGLE_MODES, "How a single CSV is meant.")
+APPLY = a_word("apply", APPLIES, "At once, or after review; else as the policy says.")
+AS_OF = Parameter("as_of", "The day that the package speaks of.", DAY)
+MEANT = (
+    *(ENTITY, MODE, APPLY, AS_OF),
+    a_text("X-Filename", "The name of the file, percent-encoded.", place="header"),
+)
+BINARY = {"type": "string", "format": "binary", "minLength": 1}
+PACKAGE = Body(
+    {
+        "application/zip": BINARY,
+        CSV: {"type": "string", "minLength": 1},
+        FORM: {
+            "type": "object",
+            "properties": {
+                "file": BINARY,
+                **{each.name: each.schema for each in (ENTITY, MODE, APPLY, AS_OF)},
+            },
+            "required": ["file"],
+        },
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +109,7 @@ class Imports:
         self._intake = intake
         self._bell = bell
 
+    @described(Listed(answers.Run), query=(*PAGED, *WHICH))
     async def on_get(self, req: Request, resp: Response) -> None:
         """The history of the district, newest first."""
         limit = limit_of(req)
@@ -80,6 +129,14 @@ class Imports:
             },
         )
 
+    @described(
+        answers.Run,
+        status=202,
+        query=(ONCE, *MEANT),
+        body=PACKAGE,
+        refusals=(409,),
+        headers=("Location",),
+    )
     async def on_post(self, req: Request, resp: Response) -> None:
         """Take a package or a CSV; answer with its run."""
         caller = caller_of(req)
@@ -142,6 +199,7 @@ class Import:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(answers.Run)
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """One run."""
         tenant_id = caller_of(req).tenant

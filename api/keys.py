@@ -14,6 +14,8 @@ from api.caller import KEYS, caller_of
 from api.database import Database
 from api.districts import searchable
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import Listed, described
 from schemas.errors import Conflict, Missing
 from schemas.scopes import SCOPES, Scope
 from schemas.secrets import Vault, new_key
@@ -43,12 +45,14 @@ class Keys:
         self._vault = vault
         self._json_max = json_max
 
+    @described(Listed(answers.KeyShown))
     async def on_get(self, req: Request, resp: Response) -> None:
         """The keys of the district, without their secrets."""
         async with self._database.lookup() as connection:
             cursor = await connection.execute(SQL["all"], [caller_of(req).tenant])
             send(resp, {"items": await cursor.fetchall(), "next": None})
 
+    @described(answers.MadeKey, status=201, body=NewKey, refusals=(409,))
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make a key; this answer is the only one that shows it."""
         new = await read_json(req, NewKey, self._json_max)
@@ -84,6 +88,7 @@ class Key:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(status=204)
     async def on_delete(self, req: Request, resp: Response, key_id: str) -> None:
         """Revoke a key, from the next request on."""
         async with self._database.lookup() as connection:

@@ -19,6 +19,8 @@ from api.database import Connection, Database
 from api.districts import searchable
 from api.explaining import Judge
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import IF_MATCH, Listed, a_text, a_word, described
 from api.policy import dumped
 from api.words import among
 from schemas.errors import BadRequest, Missing, Outdated, Rejected
@@ -49,6 +51,7 @@ class ClientLens:
         self._database = database
         self._json_max = json_max
 
+    @described(answers.LensDocument, headers=("ETag",))
     async def on_get(self, req: Request, resp: Response, client_id: str) -> None:
         """The whole lens, with what it leaves open."""
         tenant_id = caller_of(req).tenant
@@ -56,6 +59,13 @@ class ClientLens:
             row = await row_of(connection, "lens", tenant_id, client_id)
             await show(resp, connection, tenant_id, row)
 
+    @described(
+        answers.LensDocument,
+        query=(IF_MATCH,),
+        body=answers.LensDocument,
+        refusals=(412,),
+        headers=("ETag",),
+    )
     async def on_put(self, req: Request, resp: Response, client_id: str) -> None:
         """Decide everything anew; what the body leaves out goes back to its default."""
         said = await self._said(req)
@@ -85,6 +95,13 @@ class LensExplained:
         self._database = database
         self._vault = vault
 
+    @described(
+        Listed(answers.Explained),
+        query=(
+            a_text("sourcedId", "The record.", required=True),
+            a_word("entity", FILES, "Of this entity alone."),
+        ),
+    )
     async def on_get(self, req: Request, resp: Response, client_id: str) -> None:
         """Why the client sees a record or does not, for each entity that has this sourcedId.
 

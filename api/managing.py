@@ -19,6 +19,8 @@ from api.database import Database
 from api.emitting import import_failed
 from api.form import send
 from api.imports import KeyReused, idempotency_key
+from api.openapi import answers
+from api.openapi.described import ONCE, described
 from api.runs import SQL, Row, as_json, one, parsed_id, path_of
 from api.telling import Tell
 from schemas.errors import Conflict, Gone
@@ -57,6 +59,7 @@ class Cancel:
         self._database = database
         self._tell = tell
 
+    @described(answers.Run, refusals=(409,))
     async def on_post(self, req: Request, resp: Response, run_id: str) -> None:
         """End a run that has applied nothing yet; to cancel it again changes nothing."""
         caller = caller_of(req)
@@ -82,6 +85,9 @@ class Retry:
         self._database = database
         self._bell = bell
 
+    @described(
+        answers.Run, status=202, query=(ONCE,), refusals=(409, 410, 422), headers=("Location",)
+    )
     async def on_post(self, req: Request, resp: Response, run_id: str) -> None:
         """Import the same upload once more; answer with the new run."""
         caller = caller_of(req)

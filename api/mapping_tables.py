@@ -16,6 +16,8 @@ from api.caller import caller_of, permit
 from api.database import Connection, Database
 from api.form import send
 from api.mappings import CHANGE, READ, SQL, Json, all_tables, refuse_faulty, users_of
+from api.openapi import answers
+from api.openapi.described import Listed, described
 from schemas.errors import Conflict, Missing, Rejected
 from schemas.mappings import Entries, TableName
 
@@ -60,6 +62,7 @@ class Tables:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(Listed(answers.TableListed))
     async def on_get(self, req: Request, resp: Response) -> None:
         """Every table, with the number of its entries."""
         tenant_id = caller_of(req).tenant
@@ -77,6 +80,7 @@ class Table:
         self._database = database
         self._json_max = json_max
 
+    @described(answers.TableShown, refusals=(422,))
     async def on_get(self, req: Request, resp: Response, name: str) -> None:
         """One table with its entries."""
         tenant_id = caller_of(req).tenant
@@ -88,6 +92,7 @@ class Table:
             raise NoSuchTable
         send(resp, row)
 
+    @described(answers.TableShown, body=NewTable, refusals=(409,), needs=CHANGE)
     async def on_put(self, req: Request, resp: Response, name: str) -> None:
         """Make the table, or replace its entries; `from: schools` takes the district's schools."""
         caller = caller_of(req)
@@ -102,6 +107,7 @@ class Table:
             cursor = await connection.execute(SQL["put_table"], key | values)
             send(resp, await cursor.fetchone())
 
+    @described(status=204, refusals=(409, 422), needs=CHANGE)
     async def on_delete(self, req: Request, resp: Response, name: str) -> None:
         """Remove a table that no mapping needs."""
         caller = caller_of(req)

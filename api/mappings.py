@@ -16,6 +16,8 @@ from api.caller import Needs, caller_of, permit
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Connection, Database
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import PAGED, Listed, described
 from schemas.errors import Missing, Rejected
 from schemas.mapping_checks import faults
 from schemas.mappings import Direct, FileMapping, Tables, fingerprint
@@ -55,6 +57,7 @@ class Mappings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(Listed(answers.MappingInUse))
     async def on_get(self, req: Request, resp: Response) -> None:
         """What is used for each entity."""
         tenant_id = caller_of(req).tenant
@@ -75,6 +78,7 @@ class EntityMapping:
         self._database = database
         self._json_max = json_max
 
+    @described(answers.MappingShown)
     async def on_get(self, req: Request, resp: Response, entity: str) -> None:
         """The mapping in use; where there is none, the default."""
         key = key_of(req, entity)
@@ -82,6 +86,7 @@ class EntityMapping:
             row = await newest(connection, key)
             send(resp, await whole(connection, key, row))
 
+    @described(answers.MappingShown, body=FileMapping, needs=CHANGE)
     async def on_put(self, req: Request, resp: Response, entity: str) -> None:
         """Save a mapping as the next version."""
         permit(caller_of(req), CHANGE)
@@ -92,6 +97,7 @@ class EntityMapping:
             row = await save(connection, req, key, mapping)
             send(resp, await whole(connection, key, row))
 
+    @described(status=204, needs=CHANGE)
     async def on_delete(self, req: Request, resp: Response, entity: str) -> None:
         """Go back to the default, as a version of its own."""
         permit(caller_of(req), CHANGE)
@@ -112,10 +118,12 @@ class StandardMapping:
     def __init__(self, mapping: EntityMapping) -> None:
         self._mapping = mapping
 
+    @described(answers.MappingShown)
     async def on_get(self, req: Request, resp: Response, entity_type: str) -> None:
         """The mapping in use; where there is none, the default."""
         await self._mapping.on_get(req, resp, entity_type)
 
+    @described(answers.MappingShown, body=FileMapping, needs=CHANGE)
     async def on_put(self, req: Request, resp: Response, entity_type: str) -> None:
         """Save a mapping as the next version."""
         await self._mapping.on_put(req, resp, entity_type)
@@ -129,6 +137,7 @@ class Versions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(Listed(answers.MappingVersion), query=PAGED)
     async def on_get(self, req: Request, resp: Response, entity: str) -> None:
         """Every version, newest first."""
         key, limit = key_of(req, entity), limit_of(req)
@@ -141,7 +150,7 @@ class Versions:
         send(
             resp,
             {
-                "items": [described(row) for row in rows[:limit]],
+                "items": [listed(row) for row in rows[:limit]],
                 "next": next_url(f"{PATH}/{entity}/versions", last, kept),
             },
         )
@@ -155,6 +164,7 @@ class Version:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(answers.MappingShown)
     async def on_get(self, req: Request, resp: Response, entity: str, version: str) -> None:
         """The mapping as it was saved then."""
         key = key_of(req, entity)
@@ -171,6 +181,7 @@ class Restore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @described(answers.MappingShown, status=201, refusals=(422,), needs=CHANGE)
     async def on_post(self, req: Request, resp: Response, entity: str, version: str) -> None:
         """Save an older version once more, as the next one."""
         permit(caller_of(req), CHANGE)
@@ -189,6 +200,7 @@ class Templates:
 
     needs = READ
 
+    @described(Listed(answers.TemplateListed))
     async def on_get(self, _req: Request, resp: Response) -> None:
         """Every template, without its mapping."""
         items = [told(template, {"mapping", "sample"}) for template in TEMPLATES.values()]
@@ -200,6 +212,7 @@ class OneTemplate:
 
     needs = READ
 
+    @described(answers.TemplateShown)
     async def on_get(self, _req: Request, resp: Response, template: str) -> None:
         """A mapping to begin with, and a sample that it reads."""
         send(resp, told(template_of(template), set()))
@@ -323,10 +336,10 @@ def brief(entity: AnyEntity, row: Row | None, tables: Tables) -> Json:
         return unsaved | nobody
     said = row["mapping"]
     digest = said and fingerprint(entity.file, FileMapping.model_validate(said), tables)
-    return described(row) | {"fingerprint": digest}
+    return listed(row) | {"fingerprint": digest}
 
 
-def described(row: Row) -> Json:
+def listed(row: Row) -> Json:
     """A version in the list."""
     return {
         "entity": row["entity"],

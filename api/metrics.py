@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from api.caller import HUB
 from api.database import Database
+from api.openapi.described import Stream, described
 from api.rates import Outcome as Limited
 from api.redis import Redis
 from api.rosters.pages import Outcome
@@ -128,6 +129,7 @@ class Metrics:
         self._database = database
         self._redis = redis
 
+    @described(Stream("text/plain"))
     async def on_get(self, _req: Request, resp: Response) -> None:
         """Everything, in Prometheus' text."""
         looked = Looked()

@@ -20,6 +20,8 @@ from api.addresses import Address, networks_of, within
 from api.credentials import SQL, counted_as
 from api.database import Database
 from api.form import dump
+from api.openapi import answers
+from api.openapi.described import Body, described
 from api.rates import Rates, Wanted
 from api.tokens import Tokens
 from schemas.errors import OAuthRefused, TooLarge
@@ -31,6 +33,19 @@ BODY_MAX = 16 * 1024  # bytes; every scope there is takes a tenth of it
 FIELDS_MAX = 16
 
 log = structlog.get_logger()
+
+
+ASKED = {
+    "type": "object",
+    "properties": {
+        "grant_type": {"type": "string", "enum": ["client_credentials"]},
+        "scope": {"type": "string", "minLength": 1, "description": "Scopes with blanks between."},
+        "client_id": {"type": "string", "description": "Where Basic is not used."},
+        "client_secret": {"type": "string", "description": "Where Basic is not used."},
+    },
+    "required": ["grant_type", "scope"],
+}
+"""The fields of the form; a client shows itself in the form only where that is switched on."""
 
 
 class UnsupportedGrant(OAuthRefused):
@@ -87,6 +102,7 @@ class Token:
         self._rates = rates
         self._manners = manners
 
+    @described(answers.AccessToken, body=Body({FORM: ASKED}), refusals=(401, 413))
     async def on_post(self, req: Request, resp: Response) -> None:
         """Give a token for some of the client's scopes."""
         form = await read_form(req)
@@ -105,7 +121,7 @@ class Token:
             epoch=row["epoch"],
             scopes=scopes,
         )
-        log.info("token_given", client=row["client"], secret=row["secret"])
+        log.info("token_given", client=row["client"], secret_id=row["secret"])
         resp.content_type = "application/json;charset=UTF-8"
         resp.set_headers([("Cache-Control", "no-store"), ("Pragma", "no-cache")])
         resp.data = dump(

@@ -11,6 +11,8 @@ from api.caller import SETTINGS, caller_of
 from api.cors import SQL
 from api.database import Database
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import described
 
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 MOST = 100
@@ -40,6 +42,7 @@ class Origins:
         self._database = database
         self._json_max = json_max
 
+    @described(answers.OriginsShown)
     async def on_get(self, req: Request, resp: Response) -> None:
         """All of them."""
         async with self._database.lookup() as connection:
@@ -47,6 +50,7 @@ class Origins:
             rows = await cursor.fetchall()
         send(resp, {"origins": [row["origin"] for row in rows]})
 
+    @described(answers.OriginsShown, body=Listed)
     async def on_put(self, req: Request, resp: Response) -> None:
         """These and no others, from the next request on."""
         listed = await read_json(req, Listed, self._json_max)

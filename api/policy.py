@@ -19,6 +19,7 @@ from api.bodies import parsed, read, refusal
 from api.caller import Needs, caller_of
 from api.database import Connection, Database
 from api.form import dump, send
+from api.openapi.described import IF_MATCH, described
 from schemas.errors import Outdated, Rejected, Unavailable
 from schemas.policy import Policy
 from schemas.statements import load
@@ -41,12 +42,14 @@ class DistrictPolicy:
         self._database = database
         self._json_max = json_max
 
+    @described(Policy, headers=("ETag",))
     async def on_get(self, req: Request, resp: Response) -> None:
         """The whole policy, defaults included."""
         tenant_id = caller_of(req).tenant
         async with self._database.tenant(tenant_id, snapshot=True) as connection:
             show(resp, await stored(connection, "read", tenant_id))
 
+    @described(Policy, query=(IF_MATCH,), body=Policy, refusals=(412,), headers=("ETag",))
     async def on_put(self, req: Request, resp: Response) -> None:
         """Decide everything anew; what the body leaves out goes back to its default."""
         policy = valid(await self._body(req))
@@ -55,6 +58,9 @@ class DistrictPolicy:
             await write(connection, req, policy)
         show(resp, policy)
 
+    @described(
+        Policy, query=(IF_MATCH,), body={"type": "object"}, refusals=(412,), headers=("ETag",)
+    )
     async def on_patch(self, req: Request, resp: Response) -> None:
         """Change what the body names; null: back to the default (RFC 7396)."""
         changes = await self._body(req)

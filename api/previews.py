@@ -35,6 +35,8 @@ from api.mappings import (
     refuse_faulty,
     template_of,
 )
+from api.openapi import answers
+from api.openapi.described import Body, a_number, a_text, a_word, described
 from api.uploads import CSV, media_type
 from api.words import among
 from schemas.errors import BadRequest, LengthRequired, Missing, Rejected, TooLarge
@@ -45,6 +47,14 @@ from schemas.runs import SINGLE_MODES
 ROWS, ROWS_MAX, DIGITS = 20, 100, 9
 PATIENCE = 8.0  # seconds that a request waits for its answer
 LOOK = 0.05  # seconds between two looks
+
+
+TRIED = (
+    a_word("mode", SINGLE_MODES, "How the CSV is meant; bulk unless said."),
+    a_text("template", "With the mapping of this template."),
+    a_number("version", "With this version of the mapping.", least=1),
+    a_number("rows", f"How many rows to show, {ROWS_MAX} at most.", least=1, most=10**8 - 1),
+)
 
 
 class NoSuchPreview(Missing):
@@ -110,6 +120,13 @@ class Desk:
 class Previews(Desk):
     """`/api/v1/mappings/{entity}/preview`."""
 
+    @described(
+        answers.SamplePreview,
+        also={202: answers.SamplePreview},
+        query=TRIED,
+        body=Body({"application/json": Sample, CSV: {"type": "string", "minLength": 1}}),
+        headers=("Location", "Retry-After"),
+    )
     async def on_post(self, req: Request, resp: Response, entity: str) -> None:
         """The first rows of a CSV before and after a mapping, and what is wrong with them.
 
@@ -153,6 +170,12 @@ class Previews(Desk):
 class Preview(Desk):
     """`/api/v1/mappings/previews/{preview_id}`."""
 
+    @described(
+        answers.SamplePreview,
+        also={202: answers.SamplePreview},
+        refusals=(422,),
+        headers=("Location", "Retry-After"),
+    )
     async def on_get(self, req: Request, resp: Response, preview_id: str) -> None:
         """A preview that was not ready at once."""
         try:

@@ -18,15 +18,17 @@ from pydantic import ValidationError
 from api.caller import Needs, caller_of
 from api.database import Database
 from api.form import dump
-from api.runs import NoSuchRun, as_json, one, parsed_id, settled
+from api.openapi.described import RESUMED, Stream, described
+from api.runs import as_json, one, parsed_id, settled
 from api.streams import Place, Streams, name_of, place
-from schemas.events import EVENT, RunEnded, stream
+from schemas.errors import Missing
+from schemas.events import EVENT, ExportEnded, RunEnded, stream
 from schemas.proposals import WAITING
 
 RETRY = 3000  # milliseconds
 SILENCE = 15.0  # seconds until a ping
 QUIET = 1.0  # seconds until the row is looked at
-ENDED = RunEnded.model_fields["kind"].default
+ENDED = frozenset(kind.model_fields["kind"].default for kind in (RunEnded, ExportEnded))
 MOVING = ("rows_per_second", "eta_seconds")
 
 
@@ -39,10 +41,14 @@ class Events:
         self._database = database
         self._streams = streams
 
+    @described(Stream("text/event-stream"), query=(RESUMED,))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """Stream the run until it ends, or waits for an answer."""
         tenant_id = caller_of(req).tenant
-        run = await self._run(tenant_id, parsed_id(run_id))
+        self._follow(req, resp, tenant_id, await self._run(tenant_id, parsed_id(run_id)))
+
+    def _follow(self, req: Request, resp: Response, tenant_id: int, run: dict[str, Any]) -> None:
+        """Answer with the events of a run of whatever kind."""
         resp.cache_control = ["no-cache", "no-transform"]
         resp.set_header("X-Accel-Buffering", "no")
         resp.set_header("Incremental", "?1")  # RFC 10036: do not hold this response back
@@ -69,7 +75,7 @@ class Events:
                     run, events = await self._looked(tenant_id, run)
                 for event in events:
                     yield event
-                    if event.event == ENDED:
+                    if event.event in ENDED:
                         return
 
     async def _waiting(
@@ -78,7 +84,7 @@ class Events:
         """Who waited once may have been answered since: then that was no end."""
         try:
             run = await self._run(tenant_id, run["id"])
-        except (psycopg.Error, NoSuchRun):
+        except (psycopg.Error, Missing):
             return run, events
         if run["state"] in WAITING:
             return run, events
@@ -90,10 +96,15 @@ class Events:
         """The row as it is now; as an event if it has changed, and the end if it has one."""
         try:
             run = await self._run(tenant_id, before["id"])
-        except (psycopg.Error, NoSuchRun):
+        except (psycopg.Error, Missing):
             return before, []  # the moment will pass, or the district is being purged
         changed = [snapshot(run)] if still(run) != still(before) else []
-        return run, changed + ([end_of(run)] if settled(run) else [])
+        end = self._end_of(run)
+        return run, changed + ([end] if end else [])
+
+    def _end_of(self, run: dict[str, Any]) -> SSEvent | None:
+        """The last event, made from the row; None as long as something may happen."""
+        return end_of(run) if settled(run) else None
 
 
 def said(at: Place, data: bytes) -> list[SSEvent]:
@@ -107,7 +118,7 @@ def said(at: Place, data: bytes) -> list[SSEvent]:
 
 def waits(event: SSEvent) -> bool:
     """Whether the event says that the run waits for an answer."""
-    if event.event != ENDED or event.data is None:
+    if event.event not in ENDED or event.data is None:
         return False
     told = EVENT.validate_json(event.data)
     return isinstance(told, RunEnded) and told.state in WAITING

@@ -22,13 +22,15 @@ from api.bodies import read_json
 from api.caller import Caller, Needs, caller_of
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Connection, Database
-from api.diffs import HEADINGS, PAGE, Changed, Place, asked, behind, lines
+from api.diffs import HEADINGS, PAGE, WHICH, Changed, Place, asked, behind, lines
 from api.emitting import import_failed
 from api.findings_downloads import CSV, NDJSON, as_file
 from api.form import counted, dump, send
 from api.history import FILES, text
 from api.language import language_of
 from api.managing import end_of
+from api.openapi import answers
+from api.openapi.described import LANGUAGE, PAGED, Stream, described
 from api.runs import PATH, NoSuchRun, as_json, one, parsed_id
 from api.telling import Tell
 from api.words import among
@@ -145,6 +147,7 @@ class Answering(Resource):
 class Approve(Answering):
     """`/api/v1/imports/{run_id}/approve`."""
 
+    @described(answers.Run, status=202, body=Approval, refusals=(409,))
     async def on_post(self, req: Request, resp: Response, run_id: str) -> None:
         """Apply what was shown, all of it or what was left of it."""
         approval = await read_json(req, Approval, self._limit)
@@ -159,6 +162,7 @@ class Approve(Answering):
 class Exclude(Answering):
     """`/api/v1/imports/{run_id}/exclusions`."""
 
+    @described(answers.Run, status=202, body=Exclusions, refusals=(409,))
     async def on_post(self, req: Request, resp: Response, run_id: str) -> None:
         """Work out what leaving these schools or entities out would come to; apply nothing."""
         given = await read_json(req, Exclusions, self._limit)
@@ -175,6 +179,7 @@ class Reject(Resource):
         super().__init__(database)
         self._tell = tell
 
+    @described(answers.Run, refusals=(409,))
     async def on_post(self, req: Request, resp: Response, run_id: str) -> None:
         """Drop what the run would have changed; to reject it again changes nothing."""
         caller = caller_of(req)
@@ -255,6 +260,7 @@ def refuse(run: DictRow, approval: Approval) -> None:
 class RunPreview(Resource):
     """`/api/v1/imports/{run_id}/preview`."""
 
+    @described(answers.PreviewPage, query=(*PAGED, WHICH[0], WHICH[2]), refusals=(409,))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """How much would change: by entity, and a page of schools."""
         limit, entity = limit_of(req), among(req, "entity", FILES)
@@ -291,6 +297,7 @@ class RunPreview(Resource):
 class RunDiff(Resource):
     """`/api/v1/imports/{run_id}/diff`."""
 
+    @described(answers.ChangesPage, query=(*PAGED, *WHICH), refusals=(409, 410))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """A page of the changes, field by field."""
         key = key_of(req, run_id) | asked(req)
@@ -336,6 +343,7 @@ class Download(Resource):
 class RunCsv(Download):
     """`/api/v1/imports/{run_id}/diff.csv`."""
 
+    @described(Stream("text/csv"), query=(*WHICH, LANGUAGE), refusals=(409, 410))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """Every change as a file for Excel, a line for each field."""
         language = language_of(req)
@@ -355,6 +363,7 @@ class RunCsv(Download):
 class RunNdjson(Download):
     """`/api/v1/imports/{run_id}/diff.ndjson`."""
 
+    @described(Stream("application/x-ndjson"), query=WHICH, refusals=(409, 410))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """Every change, one JSON object a line."""
         run, key = await self._begin(req, run_id)

@@ -21,6 +21,8 @@ from api.findings_downloads import CSV, NDJSON, as_file
 from api.form import counted, dump, send
 from api.history import FILES
 from api.language import language_of
+from api.openapi import answers
+from api.openapi.described import LANGUAGE, PAGED, Stream, a_word, described
 from api.proposals import SQL, Answering, DiffDeleted, Resource, key_of, shown
 from api.runs import PATH, as_json, parsed_id
 from api.words import among
@@ -35,6 +37,9 @@ HEADINGS: Mapping[Language, tuple[str, ...]] = {
 }
 
 
+OF_FILE = a_word("entity", FILES, "Of this entity alone.")
+
+
 class NothingToRekey(Conflict):
     """No change of sourcedIds was recognised in this run."""
 
@@ -44,6 +49,7 @@ class NothingToRekey(Conflict):
 class RunRekey(Answering):
     """`/api/v1/imports/{run_id}/rekey`."""
 
+    @described(answers.RekeyPage, query=(*PAGED, OF_FILE), refusals=(409, 410))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """A page of the map."""
         limit = limit_of(req)
@@ -63,6 +69,7 @@ class RunRekey(Answering):
             },
         )
 
+    @described(answers.Run, status=202, refusals=(409, 410))
     async def on_post(self, req: Request, resp: Response, run_id: str) -> None:
         """Work out what accepting the map would come to; apply nothing."""
         caller, key = caller_of(req), key_of(req, run_id)
@@ -92,6 +99,7 @@ class Download(Resource):
 class RekeyCsv(Download):
     """`/api/v1/imports/{run_id}/rekey.csv`."""
 
+    @described(Stream("text/csv"), query=(OF_FILE, LANGUAGE), refusals=(409, 410))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """The map as a file for Excel."""
         language = language_of(req)
@@ -116,6 +124,7 @@ class RekeyCsv(Download):
 class RekeyNdjson(Download):
     """`/api/v1/imports/{run_id}/rekey.ndjson`."""
 
+    @described(Stream("application/x-ndjson"), query=(OF_FILE,), refusals=(409, 410))
     async def on_get(self, req: Request, resp: Response, run_id: str) -> None:
         """The map, one JSON object a line."""
         run, key = await self._begin(req, run_id)

@@ -12,6 +12,8 @@ from api.caller import caller_of
 from api.changes import differences, kind_of
 from api.cursors import limit_of, next_url
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import PAGED, Listed, described
 from api.segments import restored
 from api.versions import SQL, Resource, older_than
 from schemas.errors import Missing
@@ -30,6 +32,7 @@ class NoSuchRecord(Missing):
 class Timeline(Resource):
     """`/api/v1/records/{entity}/{sourced_id}/timeline`."""
 
+    @described(Listed(answers.TimelineEntry), query=PAGED)
     async def on_get(self, req: Request, resp: Response, entity: str, sourced_id: str) -> None:
         """The versions of a record, newest first."""
         kept = BY_FILE.get(entity)

@@ -6,7 +6,7 @@ vanished client's body silently, so the two are compared. What is not complete i
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -20,6 +20,7 @@ from falcon.asgi.multipart import BodyPart
 from falcon.asgi.reader import BufferedReader
 from falcon.media import MultipartFormHandler
 from obstore.exceptions import BaseError as ObjectStoreError
+from obstore.exceptions import NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from schemas.errors import BadRequest, LengthRequired, Rejected, RosterHubError, TooLarge
@@ -27,6 +28,7 @@ from schemas.objects import upload_key
 
 PIECE = 5 * 1024 * 1024  # what S3 takes as the smallest piece
 PIECES = 2  # on their way at a time
+READ = 1024 * 1024  # bytes at a time that go out
 FIELD_MAX = 1024  # bytes of a form field
 ENVELOPE = 64 * 1024  # what a form may add to its file
 NAME_MAX = 255
@@ -64,6 +66,10 @@ class Received:
     fields: dict[str, str] = field(default_factory=dict)
 
 
+class NoSuchObject(Exception):
+    """The object is not there."""
+
+
 class Objects:
     """Where files lie: a folder, or a bucket by its URL."""
 
@@ -91,6 +97,14 @@ class Objects:
             raise Rejected("The upload is empty.")
         await writer.close()
         return length, digest.digest()
+
+    async def read(self, key: str, begin: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes of an object from one place to before another; raises NoSuchObject at once."""
+        try:
+            found = await obstore.get_async(self._store, key, options={"range": (begin, end)})
+        except (NotFoundError, FileNotFoundError) as error:
+            raise NoSuchObject from error
+        return aiter(found.stream(min_chunk_size=READ))
 
     async def delete(self, key: str) -> None:
         """Take an object back; one that is not there is not missed."""

@@ -18,6 +18,8 @@ from api.cursors import BadCursor, decode, limit_of, next_url
 from api.database import Connection, Database
 from api.form import send
 from api.imports import KeyReused, idempotency_key
+from api.openapi import answers
+from api.openapi.described import ONCE, PAGED, Listed, described
 from schemas.errors import Conflict, Missing
 from schemas.jobs import ImportRoster
 from schemas.statements import load
@@ -61,6 +63,7 @@ class Resource:
 class RosterVersions(Resource):
     """`/api/v1/versions`."""
 
+    @described(Listed(answers.VersionShown), query=PAGED)
     async def on_get(self, req: Request, resp: Response) -> None:
         """Every version, newest first."""
         limit = limit_of(req)
@@ -78,6 +81,7 @@ class RosterVersions(Resource):
 class RosterVersion(Resource):
     """`/api/v1/versions/{version}`."""
 
+    @described(answers.VersionShown)
     async def on_get(self, req: Request, resp: Response, version: str) -> None:
         """One version."""
         key = key_of(req, version)
@@ -92,6 +96,7 @@ class Undo(Resource):
         super().__init__(database)
         self._bell = bell
 
+    @described(answers.Run, status=202, query=(ONCE,), refusals=(409, 422), headers=("Location",))
     async def on_post(self, req: Request, resp: Response, version: str) -> None:
         """Take a version back; answer with the run that does it."""
         key = key_of(req, version) | {
@@ -115,6 +120,7 @@ class Undo(Resource):
 class Release(Resource):
     """`/api/v1/versions/{version}/release`."""
 
+    @described(answers.VersionShown, refusals=(409,))
     async def on_post(self, req: Request, resp: Response, version: str) -> None:
         """Let packages bring back what was undone; answer with the undo that is released."""
         key = key_of(req, version)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID, uuid4
 
 from falcon.asgi import Request, Response
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import ForeignKeyViolation, LockNotAvailable
 from psycopg.rows import DictRow
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -23,6 +23,8 @@ from api.database import Connection, Database
 from api.emitting import SQL as EVENTS_SQL
 from api.emitting import emit
 from api.form import send
+from api.openapi import answers
+from api.openapi.described import Body, Listed, described
 from schemas.errors import Conflict, Missing, Rejected, Unavailable
 from schemas.jobs import SendWebhooks
 from schemas.sealing import Seal
@@ -131,6 +133,7 @@ class Webhooks(Resource):
         self._wall = wall
         self._seal = seal
 
+    @described(Listed(answers.WebhookShown))
     async def on_get(self, req: Request, resp: Response) -> None:
         """Every subscription, without its secret."""
         caller = caller_of(req)
@@ -140,6 +143,9 @@ class Webhooks(Resource):
             rows = await cursor.fetchall()
         send(resp, {"items": [as_json(row) for row in rows], "next": None})
 
+    @described(
+        answers.MadeWebhook, status=201, body=NewWebhook, refusals=(409,), headers=("Location",)
+    )
     async def on_post(self, req: Request, resp: Response) -> None:
         """Subscribe; this answer is the only one that shows the secret."""
         caller = caller_of(req)
@@ -159,7 +165,10 @@ class Webhooks(Resource):
             row = await cursor.fetchone()
             if row is None or row["number"] >= WEBHOOKS_MAX:
                 raise TooManyWebhooks(f"A district has {WEBHOOKS_MAX} webhooks at most.")
-            await connection.execute(SQL["create"], values)
+            try:
+                await connection.execute(SQL["create"], values)
+            except ForeignKeyViolation as error:
+                raise Rejected("There is no client with this id.", field="client") from error
             made = await one(connection, values | {"client": client_of(caller)})
         resp.location = f"{PATH}/{webhook_id}"
         send(resp, as_json(made) | {"secret": shown_secret(secret)}, HTTPStatus.CREATED)
@@ -172,12 +181,14 @@ class Webhook(Resource):
         super().__init__(database, bell, json_max)
         self._wall = wall
 
+    @described(answers.WebhookShown)
     async def on_get(self, req: Request, resp: Response, webhook_id: str) -> None:
         """One subscription."""
         caller = caller_of(req)
         async with self._database.tenant(caller.tenant, snapshot=True) as connection:
             send(resp, as_json(await one(connection, key_of(caller, webhook_id))))
 
+    @described(answers.WebhookShown, body=ChangedWebhook)
     async def on_patch(self, req: Request, resp: Response, webhook_id: str) -> None:
         """Change what the body names; `events: null` means all of them."""
         caller = caller_of(req)
@@ -201,6 +212,7 @@ class Webhook(Resource):
         self._ring(caller.tenant)
         send(resp, as_json(row))
 
+    @described(status=204)
     async def on_delete(self, req: Request, resp: Response, webhook_id: str) -> None:
         """End the subscription, with its log."""
         caller = caller_of(req)
@@ -219,6 +231,11 @@ class Rotate(Resource):
         super().__init__(database, bell, json_max)
         self._seal = seal
 
+    @described(
+        answers.MadeWebhook,
+        body=Body({"application/json": Rotation}, required=False),
+        refusals=(409,),
+    )
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         """Make a new secret, which this answer alone shows; the old one signs beside it."""
         caller = caller_of(req)
@@ -242,6 +259,7 @@ class Rotate(Resource):
 class Trial(Resource):
     """`/api/v1/webhooks/{webhook_id}/test`."""
 
+    @described(answers.Ringing, status=202, headers=("Location",))
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         """Ring once, whatever the subscription is rung for; answer where the delivery is read."""
         caller = caller_of(req)
@@ -260,6 +278,7 @@ class Trial(Resource):
 class Statistics(Resource):
     """`/api/v1/webhooks/{webhook_id}/statistics`."""
 
+    @described(answers.WebhookStatistics)
     async def on_get(self, req: Request, resp: Response, webhook_id: str) -> None:
         """What waits, and how the attempts of the last 24 hours went."""
         caller = caller_of(req)
@@ -278,8 +297,7 @@ class Statistics(Resource):
 
 def client_of(caller: Caller) -> str | None:
     """The client that the caller is; None: the district itself, or an administrator."""
-    client: str | None = getattr(caller, "client", None)
-    return client
+    return caller.client
 
 
 def allowed(wall: Wall, url: str) -> None:

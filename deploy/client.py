@@ -134,6 +134,18 @@ class Client:
             except requests.RequestException as error:
                 raise self._unreachable(error) from error
 
+    def resume(self, path: str, into: Path, sha256: str) -> None:
+        """Read a file of the hub, from where `into` ends; anew where it is another file by now."""
+        done = into.stat().st_size if into.exists() else 0
+        asked = {"Range": f"bytes={done}-", "If-Range": f'"{sha256}"'} if done else {}
+        with self._ask("GET", path, headers=asked, stream=True) as answer:
+            goes_on = answer.status_code == requests.codes.partial_content
+            try:
+                with into.open("ab" if goes_on else "wb") as out:
+                    out.writelines(answer.iter_content(PIECE))
+            except requests.RequestException as error:
+                raise self._unreachable(error) from error
+
     def upload(self, file: Path, query: Mapping[str, str], once: str, sent: Sent) -> Json:
         """Stream a package or a CSV to the hub; the answer is its run.
 
@@ -238,6 +250,9 @@ def look_at(path: str) -> str:
         "districts": "rosterhub districts",
         "mappings": "rosterhub mappings",
         "versions": "rosterhub versions",
+        "exports": "rosterhub exports",
+        "downloads": "rosterhub exports",
+        "schedules": "rosterhub schedules",
         "audit": "rosterhub audit",
         "webhooks": "rosterhub webhooks",
     }

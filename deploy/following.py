@@ -12,7 +12,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from deploy.client import Client, Json
 from deploy.messages import DENIED, UNREACHABLE, Failure
-from schemas.events import EVENT, Event, FileAdvanced, RunEnded, RunStarted, StageStarted
+from schemas import exports
+from schemas.events import (
+    EVENT,
+    Event,
+    ExportAdvanced,
+    ExportEnded,
+    FileAdvanced,
+    RunEnded,
+    RunStarted,
+    StageStarted,
+)
 from schemas.runs import ENDED, State
 
 WAITING: tuple[State, ...] = ("review", "held")
@@ -37,10 +47,14 @@ class Said(NamedTuple):
 
 
 def follow(
-    client: Client, run_id: str, *, polling: Callable[[], None] = lambda: None
+    client: Client,
+    run_id: str,
+    *,
+    root: str = "/api/v1/imports",
+    polling: Callable[[], None] = lambda: None,
 ) -> Iterator[Json]:
     """The run after each thing that happens to it; the last one is how it stands in the end."""
-    path = f"/api/v1/imports/{run_id}"
+    path = f"{root}/{run_id}"
     run = client.get(path)
     yield run
     for heard in listened(client, path, run):
@@ -140,11 +154,14 @@ def folded(run: Json, event: Event) -> Json:
             progress = {"done": done, "total": total}
             files = {**files, file: progress}
             return {**run, "state": "running", "stage": stage, "files": files}
-        case RunEnded(state=state, version=version):
+        case ExportAdvanced(file=file, done=done, total=total):
+            files = {**run["files"], file: {"done": done, "total": total}}
+            return {**run, "state": "running", "files": files}
+        case RunEnded(state=state, version=version) | ExportEnded(state=state, version=version):
             return {**run, "state": state, "version": version}
     assert_never(event)
 
 
 def settled(run: Json) -> bool:
     """Whether nothing more happens by itself."""
-    return run["state"] in (*ENDED, *WAITING)
+    return run["state"] in (*ENDED, *WAITING, *exports.ENDED)

@@ -14,6 +14,7 @@ from typing import Any
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # it ships no types
 
 from deploy import logs
+from deploy.gateway_process import Process
 from schemas.settings import Settings
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,8 +34,8 @@ class Lines(Logger):  # type: ignore[misc]  # the untyped class above
 
 bind = [f"{settings.host}:{settings.port}"]
 workers = settings.gateway_processes
-worker_class = "asgi"
-worker_connections = 2000
+worker_class = Process
+worker_connections = 10_000  # most of them wait for something new, and cost little
 logger_class = Lines
 errorlog = None  # not one of its own
 accesslog = None  # the gateway writes its own, without queries and personal values
@@ -43,9 +44,9 @@ control_socket_disable = True  # nobody uses it, and it would lie in the home fo
 
 timeout = 60  # seconds without a heartbeat, and how long a silent upload may pause
 graceful_timeout = 30  # for an upload that is on its way when the process should leave
-keepalive = 5  # seconds; longer than a proxy pauses, shorter than a restart should wait
-# A leak, should there be one, ends with its process. At 4,000 requests a second, which a process can
-# answer from memory, it still lives for minutes.
+keepalive = 5  # seconds; longer than a proxy pauses between two requests
+# A leak, should there be one, ends with its process, which at 4,000 requests a second, as many as it
+# answers from memory, still lives for minutes.
 max_requests = 1_000_000
 max_requests_jitter = 100_000  # never all processes at once
 

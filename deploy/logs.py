@@ -27,11 +27,12 @@ Format = Literal["console", "json"]
 FIELDS = frozenset(
     {
         *("event", "level", "logger", "timestamp", "exception", "stack", "left_out", "pid"),
-        *("tenant_id", "run_id", "upload_id", "request_id", "key", "desk", "kind", "queues"),
+        *("tenant_id", "run_id", "upload_id", "request_id", "key", "client", "secret_id"),
+        *("export_id", "schedule_id", "bytes", "desk", "kind", "queues"),
         *("method", "route", "status", "ms", "number", "port"),
         *("attempt", "fence", "stage", "state", "version", "findings", "file", "done", "total"),
         *("runs", "rows", "folders", "entries", "seconds", "counts"),
-        *("error", "sqlstate", "at", "where", "client"),
+        *("error", "sqlstate", "at", "where"),
     }
 )
 """Every field that a line may have. None of them ever holds what a client or a file said."""
@@ -64,11 +65,15 @@ def words_of_others(_logger: WrappedLogger, _name: str, event: EventDict) -> Eve
 
 def brief(text: str) -> str:
     """The first line; of a traceback that somebody made a text of, also what kind it ends with."""
-    first, _, rest = text.partition("\n")
-    if TRACEBACK not in text:
-        return first
-    kind = rest.strip().rpartition("\n")[2].partition(":")[0]
-    return f"{first} … {kind}" if KIND.fullmatch(kind) else first
+    first = text.partition("\n")[0]
+    kind = kind_at_the_end(text)
+    return f"{first} … {kind}" if kind else first
+
+
+def kind_at_the_end(text: str) -> str | None:
+    """What kind of exception a traceback ends with, where the text has one."""
+    kind = text.strip().rpartition("\n")[2].partition(":")[0]
+    return kind if TRACEBACK in text and KIND.fullmatch(kind) else None
 
 
 def plain(value: object) -> object:
@@ -113,7 +118,8 @@ def named(error: BaseException) -> str:
     ours = kind.__module__.partition(".")[0] in OURS and not isinstance(error, RosterHubError)
     if ours or isinstance(error, TELLING):
         return f"{kind.__qualname__}: {str(error).partition(chr(10))[0]}"
-    return kind.__qualname__
+    cause = kind_at_the_end(str(error))  # gunicorn raises what a lifespan has said
+    return f"{kind.__qualname__} … {cause}" if cause else kind.__qualname__
 
 
 SHARED: list[Processor] = [

@@ -209,6 +209,27 @@ RUN_FAILED = Problem(
     Text("The run ended as {state}: {reason}", "取り込みは {state} で終わりました: {reason}"),
     "rosterhub runs show {run}",
 )
+EXPORT_ENDED = Problem(
+    "export_not_made",
+    FAILED,
+    Text("The export ended as {state}: {reason}", "書き出しは {state} で終わりました: {reason}"),
+    "rosterhub exports show {export}",
+)
+DOWNLOAD_DAMAGED = Problem(
+    "download_damaged",
+    FAILED,
+    Text(
+        "{file} did not arrive whole.",
+        "{file} を正しく受け取れませんでした。",
+    ),
+    "rosterhub exports download {export}",
+)
+CANNOT_KEEP = Problem(
+    "cannot_keep",
+    FAILED,
+    Text("{file} cannot be written: {reason}", "{file} に書き込めません: {reason}"),
+    "rosterhub exports download {export} -o package.zip",
+)
 NOT_JSON = Problem(
     "not_json",
     USAGE,
@@ -391,7 +412,36 @@ STAGES: Mapping[str, Text] = {
     "check": Text("check", "検査"),
     "apply": Text("apply", "反映"),
     "publish": Text("publish", "公開"),
+    "write": Text("write", "書出"),
 }
+EXPORT_STATES: Mapping[str, Text] = {
+    "queued": Text("queued", "待機"),
+    "running": Text("running", "実行中"),
+    "completed": Text("completed", "完了"),
+    "failed": Text("failed", "失敗"),
+    "cancelled": Text("cancelled", "中止"),
+}
+EXPORT_WAITS = Text(
+    "Accepted; fetch it with: rosterhub exports download {export}",
+    "受け付けました。受け取るには: rosterhub exports download {export}",
+)
+EXPORT_CANCELLED = Text("Export {export} is cancelled.", "書き出し {export} を中止しました。")
+EXPORT_SHOWS = Text(
+    "Profile {profile}, version {version}, {rows} rows.",
+    "プロファイル {profile}、版 {version}、{rows} 行。",
+)
+EXPORT_SINCE = Text("Changes since version {since}.", "版 {since} からの差分です。")
+EXPORT_FILE_GONE = Text("The file is deleted.", "ファイルは削除されました。")
+SIGNS_REPLACED = Text(
+    "{file}: {signs} signs do not exist in the encoding and were replaced (lines {lines}).",
+    "{file}: 文字コードにない文字を {signs} 個置き換えました({lines} 行目)。",
+)
+NO_REASON = Text("no reason is known.", "理由は分かりません。")
+SCHEDULE_SAVED = Text(
+    "Schedule {schedule}: next on {next}.", "予定 {schedule}: 次回は {next} です。"
+)
+SCHEDULE_OFF = Text("Schedule {schedule} is switched off.", "予定 {schedule} は停止中です。")
+SCHEDULE_DELETED = Text("Schedule {schedule} is deleted.", "予定 {schedule} を削除しました。")
 STATES: Mapping[str, Text] = {
     "received": Text("received", "受信"),
     "queued": Text("queued", "待機"),
@@ -471,6 +521,13 @@ HEADINGS: Mapping[str, Text] = {
     "value": Text("value", "値"),
     "default": Text("default", "既定値"),
     "published_at": Text("published", "公開"),
+    "since": Text("since", "起点の版"),
+    "profile": Text("profile", "プロファイル"),
+    "bytes": Text("bytes", "バイト数"),
+    "cron": Text("cron", "時刻(cron)"),
+    "time_zone": Text("time zone", "タイムゾーン"),
+    "next_at": Text("next", "次回"),
+    "last_at": Text("last", "前回"),
     "changes": Text("changes", "変更"),
     "undoes": Text("undoes", "取り消した版"),
     "undone_by": Text("undone by", "取り消し"),
@@ -644,7 +701,7 @@ RUN_APPROVED = Text(
     "承認しました。進み具合を見るには: rosterhub runs watch {run}",
 )
 RUN_DROPPED = Text("Run {run} is rejected.", "取り込み {run} を却下しました。")
-SECRET_ONCE = Text(
+SIGNING_SECRET_ONCE = Text(
     "Webhook {id}. This secret is shown once; the receiver checks signatures with it:",
     "Webhook {id}。この秘密は一度だけ表示します。受信側はこれで署名を確かめます:",
 )

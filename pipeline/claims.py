@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, LiteralString, Protocol, TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -42,6 +42,26 @@ class Fenced(Exception):
 
 class Stopped(Exception):
     """The process is asked to stop; the run goes back to the queue."""
+
+
+class Held(Protocol):
+    """What is claimed, of whatever kind: `sql` are the statements of its life."""
+
+    @property
+    def tenant_id(self) -> int:
+        """Whose it is."""
+
+    @property
+    def id(self) -> UUID:
+        """Which."""
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What names the run and the claim in a statement."""
+
+    @property
+    def sql(self) -> Mapping[str, LiteralString]:
+        """`stands`, `renew`, `hold_run` and `release`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +94,11 @@ class Claim:
             "undoes": self.undoes,
         }
 
+    @property
+    def sql(self) -> Mapping[str, LiteralString]:
+        """The statements of the life of a run."""
+        return SQL
+
 
 def take(db: Connection, tenant_id: int, *, lease: float, worker: str) -> Claim | None:
     """Claim the district's next run; None where there is none, or another worker was faster."""
@@ -104,16 +129,16 @@ def tell(
 
 
 @contextmanager
-def holding(db: Connection, claim: Claim) -> Iterator[None]:
+def holding(db: Connection, claim: Held) -> Iterator[None]:
     """A transaction that has effect only while the claim stands; raises Fenced otherwise."""
     with tenant(db, claim.tenant_id):
         hold(db, claim)
         yield
 
 
-def hold(db: Connection, claim: Claim) -> None:
+def hold(db: Connection, claim: Held) -> None:
     """Lock the run for the rest of the transaction; raises Fenced where it is no longer ours."""
-    if db.execute(SQL["hold_run"], claim.key).fetchone() is None:
+    if db.execute(claim.sql["hold_run"], claim.key).fetchone() is None:
         raise Fenced
 
 
@@ -143,7 +168,7 @@ class Watch:
 @contextmanager
 def heartbeat(
     url: str,
-    claim: Claim,
+    claim: Held,
     *,
     lease: float,
     timeout: float,
@@ -173,7 +198,7 @@ def heartbeat(
 
 def _renew(
     url: str,
-    claim: Claim,
+    claim: Held,
     watch: Watch,
     *,
     lease: float,
@@ -209,30 +234,30 @@ def _let_go(watch: Watch, work: Connection | None) -> None:
         work.cancel_safe()
 
 
-def stands(url: str, claim: Claim) -> bool:
+def stands(url: str, claim: Held) -> bool:
     """Whether the run is still ours; between two heartbeats, for a run can be cancelled."""
     with connect(url, name="rosterhub heartbeat") as db, tenant(db, claim.tenant_id):
-        return db.execute(SQL["stands"], claim.key).fetchone() is not None
+        return db.execute(claim.sql["stands"], claim.key).fetchone() is not None
 
 
-def renewed(url: str, claim: Claim, watch: Watch, lease: float) -> bool:
+def renewed(url: str, claim: Held, watch: Watch, lease: float) -> bool:
     """One heartbeat; a connection per beat survives every outage without a thought."""
     with connect(url, name="rosterhub heartbeat") as db, tenant(db, claim.tenant_id):
         db.execute("set local lock_timeout = '1s'")
         found = db.execute(
-            SQL["renew"],
+            claim.sql["renew"],
             {**claim.key, "lease": lease, "stage": watch.stage, "progress": Jsonb(watch.progress)},
         )
         return found.fetchone() is not None
 
 
-def release(db: Connection, claim: Claim, pause: float, *, refund: bool = False) -> None:
+def release(db: Connection, claim: Held, pause: float, *, refund: bool = False) -> None:
     """Give the run back for a later attempt; a stale claim gives back nothing.
 
     `refund`: this attempt does not count, for nothing was wrong with the run.
     """
     with tenant(db, claim.tenant_id):
-        db.execute(SQL["release"], {**claim.key, "pause": pause, "refund": int(refund)})
+        db.execute(claim.sql["release"], {**claim.key, "pause": pause, "refund": int(refund)})
 
 
 def end(

@@ -8,11 +8,13 @@ kept us waiting, and whether it is off.
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from psycopg.types.json import Jsonb
 
 from pipeline import events
@@ -24,6 +26,7 @@ from schemas.webhooks import (
     HANGING,
     KEPT_DAYS,
     OURS,
+    PAUSES,
     TIMEOUTS_MAX,
     WARNED_AFTER_DAYS,
     Failure,
@@ -34,6 +37,8 @@ from schemas.webhooks import (
 SQL = load("pipeline", "webhooks.sql")
 LEASE = 25.0  # seconds; an attempt takes 15 at most, and is written down after it
 BRIEF = "set local lock_timeout = '2s'"
+BUSY = (LockNotAvailable, DeadlockDetected)
+APART = timedelta(hours=12)  # between the first failure and the last, to be more than one mishap
 BATCH = 5_000
 NOTICES_MAX = 20  # of the newest
 WEEK = 7 * 86_400.0  # seconds after which faults of our own give up, too
@@ -125,7 +130,9 @@ def record(db: Connection, tenant_id: int, outcomes: Iterable[Outcome]) -> None:
             db.execute(SQL["note_attempt"], noted(outcome))
             end(db, outcome)
     for webhook_id in {each.letter.webhook_id for each in ended if each.failure == "gone"}:
-        with tenant(db, tenant_id):
+        # Where the events are busy, the next 410 does it.
+        with suppress(*BUSY), tenant(db, tenant_id):
+            db.execute(BRIEF)
             switch_off(db, tenant_id, webhook_id, "gone")
 
 
@@ -170,7 +177,7 @@ def pause_of(outcome: Outcome) -> float | None:
         least, most = PATIENCE
         return None if letter.age > WEEK else min(max(letter.age / 10, least), most)
     if outcome.failure == "gone":
-        return 0.0  # it waits with all the others
+        return PAUSES[0]  # by then it waits with all the others
     chance = random.random()  # noqa: S311  # jitter is no secret
     return pause_after(letter.tries + 1, chance, outcome.retry_after)
 
@@ -196,8 +203,8 @@ def warned(db: Connection, tenant_id: int, webhook_id: UUID) -> bool:
         row = db.execute(SQL["trouble"], key).fetchone()
         if row is None:
             return False
-        notices, since, now = row
-        if now - since >= timedelta(days=DISABLED_AFTER_DAYS):
+        notices, since, last, now = row
+        if now - since >= timedelta(days=DISABLED_AFTER_DAYS) and last - since > APART:
             return switch_off(db, tenant_id, webhook_id, "failing")
         given = {each["kind"] for each in notices if datetime.fromisoformat(each["at"]) >= since}
         missing = [

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from schemas.exports import ExportState
 from schemas.runs import Counts, Stage, State
 
 
@@ -49,7 +50,28 @@ class RunEnded(_Event):
     findings: dict[str, int] = {}
 
 
-Event: TypeAlias = RunStarted | StageStarted | FileAdvanced | RunEnded
+class ExportAdvanced(_Event):
+    """Some more rows of a file are written: `done` of `total`, which may be an estimate."""
+
+    kind: Literal["export_advanced"] = "export_advanced"
+    file: str
+    done: int
+    total: int
+
+
+class ExportEnded(_Event):
+    """The export reached a final state; `counts` are the rows of each file, `bytes` of the zip."""
+
+    kind: Literal["export_ended"] = "export_ended"
+    state: ExportState
+    version: int | None = None
+    counts: dict[str, int] = {}
+    bytes: int | None = None
+
+
+Event: TypeAlias = (
+    RunStarted | StageStarted | FileAdvanced | RunEnded | ExportAdvanced | ExportEnded
+)
 Emit: TypeAlias = Callable[[Event], None]
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

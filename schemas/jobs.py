@@ -1,18 +1,20 @@
 """Messages to the workers. A job names a run; the facts live in PostgreSQL (architecture D4)."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-ProcessKind: TypeAlias = Literal["imports", "webhooks", "service"]
+ProcessKind: TypeAlias = Literal["imports", "exports", "webhooks", "deltas", "service"]
 PROCESSES: Mapping[ProcessKind, tuple[str, ...]] = {
     "imports": ("imports",),
+    "exports": ("exports",),
     "webhooks": ("webhooks",),
-    "service": ("exports", "deltas", "maintenance"),
+    "deltas": ("deltas",),
+    "service": ("maintenance",),
 }
-"""Which queues each kind of worker process serves: imports and webhooks wait for nobody else."""
+"""Which queue each kind of worker process serves: nobody waits behind another kind of work."""
 
 QUEUES = tuple(queue for queues in PROCESSES.values() for queue in queues)
 
@@ -60,5 +62,23 @@ class SendWebhooks(Job):
     queue = "webhooks"
 
 
-AnyJob: TypeAlias = ImportRoster | PurgeDistrict | PreviewMapping | SendWebhooks
-JOBS: tuple[type[Job], ...] = (ImportRoster, PurgeDistrict, PreviewMapping, SendWebhooks)
+class PrepareDeltas(Job):
+    """A district has a version, or a lens, for which the feed is not prepared."""
+
+    kind = "prepare_deltas"
+    queue = "deltas"
+
+
+class WriteExport(Job):
+    """A district has an export to make."""
+
+    kind = "write_export"
+    queue = "exports"
+
+    export_id: UUID
+
+
+AnyJob: TypeAlias = (
+    ImportRoster | PurgeDistrict | PreviewMapping | SendWebhooks | PrepareDeltas | WriteExport
+)
+JOBS: tuple[type[Job], ...] = get_args(AnyJob)

@@ -41,6 +41,7 @@ GROUPS: Mapping[Group, tuple[AnyColumn, ...]] = {
         User.user_ids,
         User.user_master_identifier,
         UserProfile.username,
+        UserProfile.description,
     ),
     "phone": (User.phone, User.sms),
 }

@@ -16,3 +16,13 @@ def upload_key(tenant_id: int, upload_id: UUID) -> str:
 def lines_prefix(tenant_id: int) -> str:
     """What the keys of a district's known lines begin with."""
     return f"lines/{tenant_id}"
+
+
+def export_folder(tenant_id: int) -> str:
+    """Where the files of a district's exports lie."""
+    return f"exports/{tenant_id}"
+
+
+def export_key(tenant_id: int, export_id: UUID, fence: int, name: str) -> str:
+    """The file that one attempt writes; it is known to nobody until the attempt has succeeded."""
+    return f"{export_folder(tenant_id)}/{export_id}-{fence}/{name}"

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.schedules import TimeZone
+
 ProfileName: TypeAlias = Literal["auto", "1.2", "1.2.1", "JP-1.2.1", "PSE-6.00", "K12-1.0"]
 Repair: TypeAlias = Literal[
     "null_text",
@@ -77,7 +79,8 @@ class Policy(_Part):
     """The decisions of one district.
 
     `apply`: at once, or after review. `newer`: what a newer package does to one that waits for an
-    answer. `identifiers`: whose ids an export writes after a re-key.
+    answer. `identifiers`: whose ids an export writes after a re-key. Hours and days count from the
+    end of a run.
     """
 
     reading: Reading = Reading()
@@ -86,11 +89,15 @@ class Policy(_Part):
     newer: Literal["supersede", "wait"] = "supersede"
     identifiers: Literal["hub", "source"] = "hub"
     uploads_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 24.0
+    exports_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 168.0
     runs_days: Days = 365
     audit_days: Annotated[int, Field(ge=30, le=3660)] = 730
+    feed_days: Annotated[int, Field(ge=1, le=3660)] = 30
     deleted_days: Days | None = None
     """Days after which who was deleted is erased; None: never."""
     history_days: Days | None = None
     """Days after which what is said of people in earlier versions is erased; None: never."""
     finding_values: Literal["full", "masked"] = "full"
     """Whether findings show values and rows as they came, or only their shape."""
+    time_zone: TimeZone = "Asia/Tokyo"
+    """Whose clock says which day it is, and when a schedule is due."""

@@ -102,13 +102,21 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "Hours that an upload, and what would change, is kept after its run has ended.",
         "取り込みの終了後、送信されたファイルと変更内容を残す時間数。",
     ),
+    "exports_hours": (
+        "Hours that the file of an export can be fetched after it was made.",
+        "書き出したファイルを、作成後に受け取れる時間数。",
+    ),
     "runs_days": (
-        "Days that a run and its findings stay in the history after it has ended.",
-        "終了した取り込みと検出結果を履歴に残す日数。",
+        "Days that a run with its findings, or an export, stays in the history after it has ended.",
+        "終了した取り込みと検出結果、書き出しを履歴に残す日数。",
     ),
     "audit_days": (
         "Days that the audit keeps who read or changed what.",
         "誰が何を読み、何を変えたかを監査記録に残す日数。",
+    ),
+    "feed_days": (
+        "Days that a consumer of the delta feed may stay away before it has to begin again.",
+        "差分フィードの利用側が、最初からやり直さずに離れていられる日数。",
     ),
     "deleted_days": (
         "Days after which deleted people and deleted records of people are erased; `null`: never.",
@@ -121,6 +129,10 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
     "finding_values": (
         "Whether findings show values and rows as they came, or only their shape.",
         "検出結果に値や行をそのまま表示するか、形だけを表示するか。",
+    ),
+    "time_zone": (
+        "The time zone that says which day an export is of, and when a new schedule is due.",
+        "書き出しの日付と、新しい予定の時刻に使うタイムゾーン。",
     ),
 }
 
@@ -153,6 +165,8 @@ def allowed(schema: Mapping[str, Any]) -> str:
             return " · ".join(f"`{word}`" for word in words)
         case {"type": "array", "items": items}:
             return allowed(items)
+        case {"format": "time-zone"}:
+            return "IANA"
         case {"type": "boolean"}:
             return "`true` · `false`"
         case {"anyOf": [given, {"type": "null"}]}:

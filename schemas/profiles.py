@@ -19,6 +19,14 @@ from schemas.roster.teaching import Enrollment
 MANIFEST_VERSION = "1.0"
 MANIFEST_HEADER = ("propertyName", "value")
 MODES = ("absent", "bulk", "delta")
+MANIFEST_ORDER = (
+    *("academicSessions", "categories", "classes", "classResources", "courses"),
+    *("courseResources", "demographics", "enrollments", "lineItemLearningObjectiveIds"),
+    *("lineItems", "lineItemScoreScales", "orgs", "resources", "resultLearningObjectiveIds"),
+    *("results", "resultScoreScales", "roles", "scoreScales", "userProfiles", "userResources"),
+    "users",
+)
+"""The files as the binding lists them in its manifest (CSV binding 5); the order does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +35,9 @@ class Profile:
 
     `manifest` is the `oneroster.version` it writes, `accepts` what it reads; `without` are declared
     columns that its files do not have; `spelling` renames extension columns; `words` widens
-    vocabularies and `only` narrows them. `required` and `prohibited` come on top of the binding's
-    own mandatory marks, `checks` on top of those of the entities. In the columns of `nulls` the
-    word NULL is no value.
+    vocabularies and `only` narrows them. `quoted`: every value stands in quotes, blank ones too.
+    `required` and `prohibited` come on top of the binding's own mandatory marks, `checks` on top of
+    those of the entities. In the columns of `nulls` the word NULL is no value.
     """
 
     name: str
@@ -37,6 +45,7 @@ class Profile:
     accepts: tuple[str, ...]
     without: frozenset[Column]
     spelling: Mapping[Column, str] = field(default_factory=dict)
+    quoted: bool = False
     required_files: frozenset[str] = frozenset()
     unused_files: frozenset[str] = frozenset()
     required: frozenset[Column] = frozenset()
@@ -93,6 +102,7 @@ JP_1_2_1 = Profile(
     manifest="1.2",
     accepts=("1.2", "1.2.1"),
     without=RESOURCES_OF_1_2,
+    quoted=True,
     spelling=DOMESTIC_SPELLING,
     required_files=BASE_FILES,
     unused_files=UNUSED_IN_JAPAN,
@@ -108,6 +118,7 @@ PSE_6_00 = Profile(
     manifest="1.2_JP",
     accepts=("1.2_JP",),
     without=RESOURCES_OF_1_2,
+    quoted=True,
     required_files=BASE_FILES,
     unused_files=UNUSED_IN_JAPAN,
     required=japan.REQUIRED,
@@ -122,6 +133,7 @@ K12_1_0 = Profile(
     manifest="1.2_JP",
     accepts=("1.2_JP",),
     without=RESOURCES_OF_1_2,
+    quoted=True,
     required_files=BASE_FILES,
     unused_files=UNUSED_IN_JAPAN,
     prohibited=japan.PROHIBITED,

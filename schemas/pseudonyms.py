@@ -72,6 +72,10 @@ class Pseudonyms:
         sealed = self._keys.identifiers.encrypt(sourced_id.encode(), [file.encode()])
         return MARK + base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
+    def of(self, entity: AnyEntity, sourced_id: str) -> str:
+        """The same of the entity's own identifier, which may be that of another file."""
+        return self.shown(points_to(entity.sourced_id) or entity.file, sourced_id)
+
     def real(self, file: str, named: str) -> str | None:
         """The record that a client means; None: there is none that it could know."""
         if not self.covers(file):

@@ -49,10 +49,12 @@ class Settings(BaseSettings):
 
     # The workers
     import_processes: int = Field(default=1, ge=0)
+    export_processes: int = Field(default=1, ge=0)
     lease: float = Field(default=30.0, gt=0)
     poll: float = Field(default=2.0, gt=0)
     attempts: int = Field(default=5, ge=1)
     import_timeout: float = Field(default=3600.0, gt=0)
+    export_timeout: float = Field(default=3600.0, gt=0)
     work_folder: Path | None = None
     webhook_hands: int = Field(default=64, ge=2)
     webhook_allow: str = ""

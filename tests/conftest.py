@@ -1,7 +1,7 @@
 """Real servers for the whole suite: one PostgreSQL and one Redis, started once.
 
-Each test that asks for `database_url` gets a clone of a migrated template, so that it may use as
-many connections and roles as the product does. Nothing here is a stand-in for anything.
+Each test that asks for `database_url` gets a database of its own, migrated and empty, so that it
+may use as many connections and roles as the product does. Nothing here is a stand-in for anything.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 from redis import Redis as RedisClient
@@ -23,11 +24,16 @@ from deploy.local.redis import Redis
 from deploy.local.server import Server
 from migrations import runner
 from schemas.settings import Settings
+from tests.databases import Shelf, renamed
 
 ROOT = Path(__file__).parents[1]
 S = TypeVar("S", bound=Server)
 RUNS = 20  # at the same time
 SERVERS = ROOT / ".rosterhub" / "tests"
+WAITING = {"test_dev.py"}
+"""Files that start whole hubs, besides those in `acceptance`."""
+EARLY = 0.8
+"""After which share of the other files the last of them begins."""
 # A test database may lose what it wants: durability is what tests/acceptance looks at, on its own.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -43,6 +49,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"PostgreSQL {config.getoption('--postgres')}, psycopg {psycopg.__version__}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lay the files that mostly wait evenly among those that work, for two files run at a time.
+
+    None of them comes last: the other process would have nothing left to do.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [path for path in files if path.parent.name == "acceptance" or path.name in WAITING]
+    others = [path for path in files if path not in waiting]
+    step = len(others) * EARLY / max(len(waiting), 1)
+    places = {path: float(number) for number, path in enumerate(others)}
+    places |= {path: number * step - 0.5 for number, path in enumerate(waiting)}
+    items[:] = [item for path in sorted(files, key=places.__getitem__) for item in files[path]]
 
 
 @contextmanager
@@ -71,7 +93,16 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     with unused(
         lambda folder: Postgres(folder / f"postgres-{version}", settings=FAST, version=version)
     ) as server:
+        ease(server)
         yield server
+
+
+def ease(server: Postgres) -> None:
+    """Let a connection cost half: thousands are made, and nobody here guesses the password."""
+    password = conninfo_to_dict(server.url)["password"]
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute("set scram_iterations = 1")
+        admin.execute(SQL("alter role current_user password {}").format(password))
 
 
 @pytest.fixture(scope="session")
@@ -84,30 +115,17 @@ def template(postgres: Postgres) -> Iterator[str]:
         admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 
 
+@pytest.fixture(scope="session")
+def shelf(postgres: Postgres, template: str) -> Iterator[Shelf]:
+    with Shelf(postgres.url, template) as shelf:
+        yield shelf
+
+
 @pytest.fixture
-def database_url(postgres: Postgres, template: str) -> Iterator[str]:
+def database_url(shelf: Shelf) -> Iterator[str]:
     """An empty, migrated database; its login is the superuser of the test server."""
-    with cloned(postgres, template) as url:
+    with shelf.lent() as url:
         yield url
-
-
-@contextmanager
-def cloned(postgres: Postgres, template: str) -> Iterator[str]:
-    """The same for as long as somebody wants."""
-    name = f"test_{uuid4().hex[:12]}"
-    clone = SQL("create database {} template {}")
-    with psycopg.connect(postgres.url, autocommit=True) as admin:
-        admin.execute(clone.format(Identifier(name), Identifier(template)))
-        admin.execute(
-            SQL("grant temporary on database {} to rosterhub_app").format(Identifier(name))
-        )
-        yield renamed(postgres.url, name)
-        admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
-
-
-def renamed(url: str, name: str) -> str:
-    """The URL of another database of the same server."""
-    return f"{url.rsplit('/', 1)[0]}/{name}"
 
 
 @pytest.fixture(scope="session")
@@ -136,6 +154,7 @@ def settings_on(database_url: str, redis_url: str, folder: Path) -> Settings:
         redis_url=SecretStr(redis_url),
         object_store=str(folder / "objects"),
         secret_key=SecretStr("a secret of the tests that is long enough to be one"),
+        export_processes=0,  # but where exports are looked at
         lease=2.0,
         poll=0.2,
         metrics_port=0,

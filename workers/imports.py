@@ -165,17 +165,22 @@ class Importer:
 
     def _report(self, claim: Claim, error: BaseException) -> None:
         """The kind of the error and where it was; never its text, which may quote a row."""
-        place = error.__traceback__
-        while place is not None and place.tb_next is not None:
-            place = place.tb_next
         log.error(
             "attempt_failed",
             run_id=str(claim.id),
             attempt=claim.attempt,
             error=type(error).__name__,
             sqlstate=getattr(error, "sqlstate", None),
-            at=f"{place.tb_frame.f_code.co_qualname}:{place.tb_lineno}" if place else None,
+            at=place_of(error),
         )
+
+
+def place_of(error: BaseException) -> str | None:
+    """Where it was raised."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return f"{place.tb_frame.f_code.co_qualname}:{place.tb_lineno}" if place else None
 
 
 def limits(settings: Settings) -> Limits:

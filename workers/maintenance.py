@@ -12,7 +12,7 @@ from obstore.store import ObjectStore
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
-from pipeline import beside, proposals
+from pipeline import beside, export_files, proposals
 from pipeline.audit import note
 from pipeline.database import Connection, connect, tenant
 from pipeline.erasing import retention
@@ -57,6 +57,7 @@ def forget(db: Connection, store: ObjectStore, tenant_id: int, policy: Policy) -
     """Let a district's uploads and runs go when its policy says so."""
     forget_uploads(db, store, tenant_id, policy.uploads_hours)
     forget_lines(db, store, tenant_id)
+    forget_exports(db, store, tenant_id, policy)
     if runs := forget_runs(db, tenant_id, policy.runs_days):
         with tenant(db, tenant_id):
             note(db, tenant_id, "remove", target="runs", records=runs, code="runs")
@@ -121,6 +122,15 @@ def forget_lines(db: Connection, store: ObjectStore, tenant_id: int) -> None:
             remove(store, key)
 
 
+def forget_exports(db: Connection, store: ObjectStore, tenant_id: int, policy: Policy) -> None:
+    """Let files of exports go that have been there long enough, and then the exports."""
+    export_files.expire(db, tenant_id, policy.exports_hours)
+    if not export_files.quiet(db, tenant_id):
+        export_files.sweep(db, store, tenant_id)
+    facts = {"tenant_id": tenant_id, "days": policy.runs_days, "batch": FEW}
+    in_batches(db, tenant_id, "forget_exports", facts)
+
+
 # --- Deleted districts ----------------------------------------------------------------------
 
 
@@ -129,11 +139,13 @@ def purge(db: Connection, control: Connection, store: ObjectStore, tenant_id: in
     forget_uploads(db, store, tenant_id, hours=None)
     for key in keys(store, lines_prefix(tenant_id)):
         remove(store, key)
+    export_files.wipe(db, store, tenant_id)
     rows = sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=True))
     # Waits for an import that is about to commit; without its run no other can.
     with tenant(db, tenant_id):
         rows += db.execute(NAMED["remove_runs"], {"tenant_id": tenant_id}).rowcount
     rows += sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=False))
+    export_files.sweep(db, store, tenant_id)  # what was still being written
     control.execute(NAMED["remove_district"], {"tenant_id": tenant_id})
     with tenant(db, INSTALLATION):
         note(db, INSTALLATION, "remove", target=str(tenant_id), records=rows, code="district")

@@ -11,6 +11,7 @@ RUNS = Counter("rosterhub_runs_ended", "Runs that reached a final state.", ["kin
 ROWS = Counter(
     "rosterhub_import_rows", "Rows of imports by what became of them.", ["file", "outcome"]
 )
+EXPORTED = Counter("rosterhub_export_rows", "Rows of completed exports.", ["file"])
 SECONDS = Histogram(
     "rosterhub_run_seconds",
     "Seconds from claim to end of one attempt.",

@@ -19,6 +19,7 @@ from schemas.events import (
     STREAM_SECONDS,
     Emit,
     Event,
+    ExportEnded,
     RunEnded,
     RunStarted,
     stream,
@@ -54,7 +55,7 @@ def to_stream(redis_url: str) -> Emit:
 
     def emit(event: Event) -> None:
         nonlocal silent_until
-        if time.monotonic() < silent_until and not isinstance(event, RunEnded):
+        if time.monotonic() < silent_until and not isinstance(event, RunEnded | ExportEnded):
             return
         try:
             append(client, stream(event.run_id), event, length=STREAM_LENGTH)
@@ -78,7 +79,7 @@ def district_on(redis_url: str, ring: Ring) -> OfDistrict:
             nonlocal silent_until
             if time.monotonic() < silent_until:
                 return
-            if isinstance(event, RunStarted | RunEnded):
+            if isinstance(event, RunStarted | RunEnded | ExportEnded):
                 ring(SendWebhooks(tenant_id=tenant_id))
             try:
                 append(client, district_stream(tenant_id), event, length=DISTRICT_LENGTH)
@@ -107,13 +108,25 @@ def to_metrics(event: Event) -> None:
         for file, counts in event.counts.items():
             for outcome in metrics.OUTCOMES:
                 metrics.ROWS.labels(file=file, outcome=outcome).inc(counts.get(outcome, 0))
+    elif isinstance(event, ExportEnded):
+        metrics.RUNS.labels(kind="export", state=event.state).inc()
+        for file, rows in event.counts.items():
+            metrics.EXPORTED.labels(file=file).inc(rows)
 
 
 def to_log(event: Event) -> None:
     """One line per step; rows are progress, not news."""
     match event.kind:
-        case "file_advanced":
+        case "file_advanced" | "export_advanced":
             return
+        case "export_ended":
+            log.info(
+                event.kind,
+                run_id=str(event.run_id),
+                state=event.state,
+                version=event.version,
+                bytes=event.bytes,
+            )
         case "run_ended":
             log.info(
                 event.kind,

@@ -2,7 +2,8 @@
 
 Dramatiq delivers the bells; a lost, doubled or late one changes nothing, for the process also asks
 PostgreSQL what is due, and a claim decides who works. One import at a time means that a file that
-brings its process down takes nothing else with it; the supervisor replaces the process.
+brings its process down takes nothing else with it; the supervisor replaces the process. Exports
+have processes of their own, for they take long and nobody else should wait for them.
 """
 
 import os
@@ -10,29 +11,36 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, LiteralString, TypeAlias, assert_never
 
 import psycopg
 import structlog
 
-from pipeline import claims
+from pipeline import claims, exporting
 from pipeline.database import connect
-from schemas.jobs import ProcessKind
+from schemas.jobs import PrepareDeltas
 from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from workers import previews
 from workers.audit import Keeper
 from workers.bells import heard
+from workers.deltas import deltas
+from workers.exports import Exporter
 from workers.heads import Heads
 from workers.imports import Importer, limits
 from workers.maintenance import sweep
 from workers.objects import open_store
 from workers.observers import all_of, district_on, to_log, to_metrics, to_stream
 from workers.port import ring_on
+from workers.schedules import ask_due
 from workers.scratch import sweep as sweep_scratch
 from workers.signals import asked_to_stop
 
 SWEEP = 60.0  # seconds
+
+DeskKind: TypeAlias = Literal["imports", "exports", "deltas", "service"]
+"""The kinds of process that do one thing after the other; webhooks are sent by another program."""
+
 log = structlog.get_logger()
 
 
@@ -87,19 +95,47 @@ def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]
     worker = f"{socket.gethostname()}:{os.getpid()}"
     store = open_store(settings.object_store)
     importer = Importer(settings, store, emit, worker, stopping, to_district)
+    ring = ring_on(redis_url)
+
+    def attempt(tenant_id: int) -> bool:
+        done = importer.attempt(tenant_id)
+        if done:
+            ring(PrepareDeltas(tenant_id=tenant_id))
+        return done
 
     def work() -> None:
         # Whose turn it is, is asked again after every run: who came meanwhile may be next.
-        while not stopping.is_set() and any(importer.attempt(each) for each in due(importer.url)):
+        while not stopping.is_set() and any(attempt(each) for each in due(importer.url)):
             pass
 
     return work
 
 
-def due(url: str) -> list[int]:
+def exports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
+    """Let schedules ask whose time has come, and work off the districts that have an export due."""
+    sweep_scratch(settings.work_folder)
+    redis_url = plain(settings.redis_url)
+    emit = all_of(to_stream(redis_url), to_metrics, to_log)
+    to_district = district_on(redis_url, ring_on(redis_url))
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    store = open_store(settings.object_store)
+    exporter = Exporter(settings, store, emit, worker, stopping, to_district)
+    waiting = exporting.NAMED["due"]
+
+    def work() -> None:
+        ask_due(exporter.url)
+        while not stopping.is_set() and any(
+            exporter.attempt(each) for each in due(exporter.url, waiting)
+        ):
+            pass
+
+    return work
+
+
+def due(url: str, waiting: LiteralString = claims.SQL["due"]) -> list[int]:
     """The districts with a run to do, the one served longest ago first."""
     with connect(url, role="rosterhub_control", name="rosterhub poll") as db:
-        return [tenant_id for (tenant_id,) in db.execute(claims.SQL["due"])]
+        return [tenant_id for (tenant_id,) in db.execute(waiting)]
 
 
 def service(settings: Settings, keeper: Keeper) -> Callable[[], None]:
@@ -120,14 +156,26 @@ def keeper_of(settings: Settings) -> Keeper:
     return Keeper(plain(settings.database_url), heads, settings.audit_heads)
 
 
-def run(settings: Settings, kind: ProcessKind) -> None:
-    """Work until told to stop. `imports` does imports, `service` what has no other process."""
+def duty(settings: Settings, kind: DeskKind, stopping: threading.Event) -> tuple[Desk, float]:
+    """What a kind of process does, and after how many seconds it looks though nobody rings."""
+    match kind:
+        case "imports":
+            return Desk(kind, imports(settings, stopping), stopping), settings.poll
+        case "exports":
+            return Desk(kind, exports(settings, stopping), stopping), settings.poll
+        case "deltas":
+            return Desk(kind, deltas(settings, stopping), stopping), settings.poll
+        case "service":
+            keeper = keeper_of(settings)
+            return Desk(kind, service(settings, keeper), stopping, keeper.leave), SWEEP
+        case _:
+            assert_never(kind)
+
+
+def run(settings: Settings, kind: DeskKind) -> None:
+    """Work until told to stop."""
     stopping = asked_to_stop()
-    if kind == "imports":
-        desk, every = Desk(kind, imports(settings, stopping), stopping), settings.poll
-    else:
-        keeper = keeper_of(settings)
-        desk, every = Desk(kind, service(settings, keeper), stopping, keeper.leave), SWEEP
+    desk, every = duty(settings, kind, stopping)
     with heard(plain(settings.redis_url), kind, desk.ring):
         desk.watch(every)
         with desk.free:  # the work at hand ends first; it has seen the sign

@@ -86,8 +86,9 @@ def main(settings: Settings, command: Command) -> int:
 
 def staffed(settings: Settings, command: Command, env: Mapping[str, str]) -> list[Post]:
     """The posts of this machine."""
-    kinds: list[ProcessKind] = ["service", "webhooks"]
+    kinds: list[ProcessKind] = ["service", "webhooks", "deltas"]
     kinds += ["imports"] * settings.import_processes
+    kinds += ["exports"] * settings.export_processes
     return [Post(kind, command(kind), env) for kind in kinds]
 
 

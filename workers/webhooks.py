@@ -22,12 +22,11 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg.errors import DeadlockDetected, LockNotAvailable
 from standardwebhooks import Webhook
 
 from pipeline import deliveries
 from pipeline.database import Connection, connect
-from pipeline.deliveries import Due, Letter, Outcome
+from pipeline.deliveries import BUSY, Due, Letter, Outcome
 from schemas.sealing import BrokenSeal, Seal
 from schemas.secrets import Vault
 from schemas.settings import Settings, plain
@@ -43,7 +42,6 @@ EACH = 2  # deliveries of one endpoint under way
 GRACE = 3.0  # seconds that a stop waits for what is under way
 SWEEP = 60.0  # seconds between two looks at endpoints that fail
 TIDY = 3600.0  # seconds between two looks at what has served its time
-BUSY = (LockNotAvailable, DeadlockDetected)
 AGENT = f"RosterHub/{version('rosterhub')} (webhooks)"
 
 Endpoint: TypeAlias = tuple[int, UUID]

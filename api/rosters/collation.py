@@ -27,6 +27,7 @@ from schemas.statements import load
 
 STATEMENTS = load("api", "rosters.sql")
 CONSIDERED = 256  # characters of a text
+BETWEEN = b"\0\0"  # levels of a key
 LOOKED_FOR = 50_000  # values without a key, at a time
 CHUNK = 1000  # keys that are made and written at a stretch
 REMEMBERED = 10_000  # columns known to be complete
@@ -40,8 +41,26 @@ def collator() -> Collator:
 
 def key_of(text: str) -> bytes:
     """The sort key: keys compare by bytes as the texts do."""
-    weights = collator().sort_key(text[:CONSIDERED])
+    begin = text[:CONSIDERED]
+    if begin.isascii():
+        levels = (b"".join(map(level.__getitem__, begin)) for level in levels_of_ascii())
+        return BETWEEN.join([*levels, b""])
+    weights = collator().sort_key(begin)
     return pack(f">{len(weights)}H", *weights)
+
+
+@cache
+def levels_of_ascii() -> list[dict[str, bytes]]:
+    """Level -> letter -> weight. No two letters of ASCII weigh anything together."""
+    letters = [chr(code) for code in range(128)]
+    found = {letter: collator().collation_elements(letter) for letter in letters}
+    return [
+        {
+            letter: pack(">H", weights[level]) if weights[level] else b""
+            for letter, (weights,) in found.items()
+        }
+        for level in range(3)
+    ]
 
 
 def considered(expression: Composable) -> Composed:

@@ -18,6 +18,7 @@ from api.rosters.binding import Before, Bind
 from api.rosters.collation import Needed, considered, key_of
 from api.rosters.filters import Clause, Filter, InvalidFilterField, Predicate
 from api.rosters.folding import fold, folded, spellings
+from api.rosters.roles import HAD, first_role
 from api.rosters.sight import Rows
 from schemas.columns import (
     AnyColumn,
@@ -36,12 +37,15 @@ from schemas.columns import (
     Whole,
     Year,
 )
+from schemas.rest.editions import Vocabulary
 from schemas.rest.properties import (
+    FirstRole,
     Half,
     Linked,
     Modified,
     Never,
     OfChild,
+    OfOrgs,
     OfPart,
     Own,
     Property,
@@ -53,7 +57,7 @@ from schemas.rest.properties import (
 )
 from schemas.roster import ROSTERING, AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
-from schemas.roster.people import Role, UserProfile
+from schemas.roster.people import Role, User, UserProfile
 from schemas.roster.teaching import Class, Course, Enrollment
 
 Point: TypeAlias = date | datetime
@@ -75,36 +79,33 @@ INDEXED = frozenset(
         *(Class.course_sourced_id, Class.school_sourced_id),
         *(UserProfile.user_sourced_id, Role.user_sourced_id),
         *(Enrollment.class_sourced_id, Enrollment.user_sourced_id),
+        *(User.email, User.username, User.identifier),
     }
 )
-"""Identifiers that an index of their table begins with, behind the tenant."""
+"""What an index of its table begins with, behind the tenant, in the order of bytes."""
 
-HAD = SQL(
-    "part.tenant_id = %(tenant_id)s and part.user_sourced_id = live.sourced_id"
-    " and (part.status = 'active'"
-    " or (live.status <> 'active' and part.version >= live.version))"
-)
-"""The parts that JSON shows of `live`: the living, and what went with a deleted user."""
-
-# The spellings of an identifier that begin something in the index, found letter by letter: an index
-# by bytes finds it in any case.
-SPELLED = SQL("""{own} = any(array(
+# The spellings of a value that are in the index, found letter by letter: so an index by bytes finds
+# it in any case. One on lower(…) would be of no use: row-level security lets nothing but plain
+# comparisons near rows that it has not looked at.
+SPELLED = SQL("""{own} collate "C" = any(array(
     with recursive walk (prefix, step) as (
         select ''::text collate "C", 0
         union all
         select (walk.prefix || variant) collate "C", walk.step + 1
         from walk
         cross join lateral jsonb_array_elements_text({steps}::jsonb -> walk.step) as variant
-        where exists (
-            select from {table} as known
+        cross join lateral (
+            select known.{column} as value
+            from {table} as known
             where known.tenant_id = %(tenant_id)s
-                and known.{column} >= walk.prefix || variant
-                and known.{column} < walk.prefix || variant || {last}
-        )
+                and known.{column} collate "C" >= walk.prefix || variant
+            order by known.{column} collate "C"
+            limit 1
+        ) as next
+        where starts_with(next.value, walk.prefix || variant)
     )
     select prefix from walk where step = {length}
 ))""")
-LAST = chr(0x10FFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,10 @@ class Conditions:
     def _property(self, path: str) -> Property:
         """What the field is; one that is hidden is not there."""
         if self._ground.rows.sight.compares(self._entity, path):
-            prop = property_of(self._entity, path)
+            prop = property_of(self._entity, path, self._ground.rows.edition)
             if prop is not None:
                 return prop
-            if is_object(self._entity, path):
+            if is_object(self._entity, path, self._ground.rows.edition):
                 raise InvalidFilterField(f"filter: '{path}' is an object: name what is in it.")
         raise InvalidFilterField(f"filter: '{path}' is not a property of these records.")
 
@@ -181,6 +182,10 @@ class Comparison:
                 return self._any_child(says)
             case OfPart():
                 return self._any_part(prop)
+            case FirstRole():
+                return self._text(first_role(self.ground.rows))
+            case OfOrgs(says=says):
+                return self._any_org(says)
             case Modified():
                 return self._modified()
             case Undeclared(key=key):
@@ -190,12 +195,15 @@ class Comparison:
             case _:
                 assert_never(prop)
 
+    def _shown(self, column: AnyColumn, own: Composable) -> Composable:
+        return expressions.shown(column, own, self.ground.bind, self.ground.rows.edition)
+
     def _own(self, column: AnyColumn) -> Identifier:
         return Identifier(self.alias, column.name)
 
     def _value_of(self, column: AnyColumn, own: Composable) -> Composable:
         """A single value by its kind. What it contains is asked of its text, whatever it is."""
-        shown = expressions.shown(column, own, self.ground.bind)
+        shown = self._shown(column, own)
         if self.clause.predicate == "~":
             return self._text(shown)
         match column:
@@ -203,6 +211,8 @@ class Comparison:
                 return self._identifier(own, column)
             case Choice():
                 return self._word(column, own, shown)
+            case Text() if self._is_spelled(column):
+                return self._spelled(own, column)
             case Key() | Ref() | Text() | Year():
                 return self._text(shown)
             case Flag():
@@ -259,31 +269,48 @@ class Comparison:
 
     def _word(self, column: Choice, own: Composable, shown: Composable) -> Composable:
         """A word of the vocabulary is stored as it is shown, so that indexes find it."""
+        closed = self.ground.rows.edition.vocabularies.get(column)
+        if closed is not None:
+            return self._closed(closed, own, shown)
         known = {fold(word): word for word in column.words}
         word = known.get(fold(self.clause.value))
         if self.clause.predicate == "=" and word is not None:
             return self._compared(own, word)
         return self._text(shown)
 
+    def _closed(self, words: Vocabulary, own: Composable, shown: Composable) -> Composable:
+        """One of several stored words is shown as this one."""
+        known = {fold(word): word for word in words.words}
+        word = known.get(fold(self.clause.value))
+        stored = None if word is None else words.stored(word)
+        if self.clause.predicate == "=" and stored is not None:
+            return SQL("{} = any({})").format(own, self.ground.bind(stored))
+        return self._text(shown)
+
     def _identifier(self, own: Composable, column: Key | Ref | None = None) -> Composable:
         """An identifier: equal in any case, ordered by bytes as pages are."""
+        if column is not None and self._is_spelled(column):
+            return self._spelled(own, column)
         if self.clause.predicate in ("=", "~"):
-            table = self.alias == "live" and not self.ground.rows.past and column in INDEXED
-            if self.clause.predicate == "=" and table and column is not None:
-                return self._spelled(own, column)
             return self._text(own)
         return SQL('{} collate "C" {} {}').format(
             own, self._order, self.ground.bind(self.clause.value)
         )
 
-    def _spelled(self, own: Composable, column: Key | Ref) -> Composed:
+    def _is_spelled(self, column: AnyColumn) -> bool:
+        """Whether an index finds what is equal; it has nothing that is sent as "" though absent."""
+        table = self.alias == "live" and not self.ground.rows.past
+        equal = self.clause.predicate == "=" and self.clause.value != ""
+        return table and equal and column in INDEXED
+
+    def _spelled(self, own: Composable, column: AnyColumn) -> Composed:
+        """Equal in any case, by the index."""
         steps = spellings(self.clause.value)
         return SPELLED.format(
             own=own,
             steps=self.ground.bind(json.dumps(steps)),
             table=Identifier(self.entity.table),
             column=Identifier(column.name),
-            last=self.ground.bind(LAST),
             length=len(steps),
         )
 
@@ -293,13 +320,16 @@ class Comparison:
         """What a reference says."""
         if says == "sourcedId":
             return self._identifier(own, column)
-        return self._text(expressions.said(file, own, says, self.ground.base, self.ground.bind))
+        ground = self.ground
+        return self._text(
+            expressions.said(file, own, says, ground.base, ground.bind, edition=ground.rows.edition)
+        )
 
     def _set(self, column: AnyColumn) -> Composed:
         """A list of plain values: equal as a set, or with any of the values."""
         self._refuse_order()
         wanted = [fold(value) for value in self.clause.value.split(",")]
-        shown = expressions.shown(column, SQL("item"), self.ground.bind)
+        shown = self._shown(column, SQL("item"))
         item = self._folded(shown, "".join(wanted))
         if self.clause.predicate == "~":
             return SQL("exists (select from unnest({}) as item where {} = any({}))").format(
@@ -330,6 +360,14 @@ class Comparison:
             "exists (select from {} as child where child.tenant_id = %(tenant_id)s"
             " and child.parent_sourced_id = live.sourced_id and child.status = 'active' and {})"
         ).format(self.ground.rows.seen(self.entity), self._link(self.entity.file, own, says))
+
+    def _any_org(self, says: Says) -> Composed:
+        """The primary org, or that of any role."""
+        self._refuse_order()
+        primary, of_role = User.primary_org_sourced_id, Role.org_sourced_id
+        return SQL("({} or {})").format(
+            self.of(Linked(primary, says)), self.of(OfPart(Role, Linked(of_role, says)))
+        )
 
     def _any_part(self, prop: OfPart) -> Composed:
         """Any part that the record shows."""

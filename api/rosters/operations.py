@@ -3,27 +3,31 @@
 A view is a collection by its name in the address: all records of an entity, or those of one kind. A
 sub-collection asks for its parents, then for the members: those that point at the parent, or that
 living enrollments and classes link with it. Any one of an operation's OneRoster scopes opens it.
+OneRoster 1.1 has the same operations, at another root and in its own words.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import LiteralString, TypeAlias
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal, Placeholder
 
-from api.rosters.conditions import HAD
+from api.rosters.roles import HAD, first_role
 from api.rosters.sight import Rows
+from schemas import scopes
 from schemas.columns import Column
+from schemas.rest.editions import ONE_ONE, ONE_TWO, Edition
 from schemas.roster import AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Demographics, Role, User
 from schemas.roster.teaching import Class, Course, Enrollment
 
-ROOT = "/ims/oneroster/rostering/v1p2"
+SERVICE = "Rostering"
+ROOT = ONE_TWO.address(SERVICE)
 
-FULL = ("roster.readonly",)
-CORE = ("roster.readonly", "roster-core.readonly")
-PRIVILEGED = ("roster-demographics.readonly",)
+FULL = (scopes.ROSTER,)
+CORE = (scopes.ROSTER, scopes.CORE)
+PRIVILEGED = (scopes.DEMOGRAPHICS,)
 
 Condition: TypeAlias = Callable[[Rows], Composable]
 """Whether `live` belongs there; the identifiers of the address are parameters."""
@@ -38,15 +42,21 @@ def of_type(word: LiteralString) -> Condition:
 
 
 def acting(role: LiteralString, *, at_school: bool = False) -> Condition:
-    """Users who have the role, anywhere or at the school of the address."""
+    """Users who have the role, anywhere or at the school of the address.
+
+    In 1.1 it is their only one, so that a student is whoever is shown as a student.
+    """
     where = SQL(" and part.org_sourced_id = {}" if at_school else "").format(
         *([Placeholder(FIRST)] if at_school else [])
     )
 
     def condition(rows: Rows) -> Composed:
-        return SQL(
+        has = SQL(
             "exists (select from {rows} as part where {had} and part.role = {role}{where})"
         ).format(rows=rows.seen(Role), had=HAD, role=Literal(role), where=where)
+        if not rows.edition.one_role:
+            return has
+        return SQL("({} and {} = {})").format(has, first_role(rows), Literal(role))
 
     return condition
 
@@ -172,6 +182,7 @@ class Operation:
     parents: tuple[Parent, ...] = ()
     conditions: tuple[Condition, ...] = field(default=())
     scopes: tuple[str, ...] = FULL
+    edition: Edition = ONE_TWO
 
     @property
     def key(self) -> str:
@@ -186,7 +197,7 @@ class Operation:
     @property
     def route(self) -> str:
         """The template of the address."""
-        return f"{ROOT}/{self.path}"
+        return f"{self.edition.address(SERVICE)}/{self.path}"
 
 
 def collection(view: View) -> Operation:
@@ -279,3 +290,6 @@ MEMBERS = (
 )
 
 OPERATIONS = (*COLLECTIONS, *SINGLES, *MEMBERS)
+
+OPERATIONS_1P1 = tuple(replace(operation, edition=ONE_ONE) for operation in OPERATIONS)
+"""The same of OneRoster 1.1, which has them all."""

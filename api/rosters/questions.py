@@ -64,13 +64,14 @@ class Asking:
     def single(self, req: Request, identifiers: Mapping[str, str]) -> Question:
         """One record."""
         moment = as_of(req)
-        rows = Rows(self.sight_of(req), past=moment is not None)
+        edition = self.operation.edition
+        rows = Rows(self.sight_of(req), past=moment is not None, edition=edition)
         return Question(
             self.operation,
             rows,
             moment,
             {name: self._named(rows.sight, name, text) for name, text in identifiers.items()},
-            fields_of(req, self.operation.entity, rows.sight),
+            fields_of(req, self.operation.entity, rows.sight, edition),
             conditions=tuple(condition(rows) for condition in self.operation.conditions),
             parameters=rows.sight.parameters,
         )
@@ -93,7 +94,8 @@ class Asking:
         ground = Ground(plain.rows, Bind(), self.base)
         conditions = Conditions(entity, ground)
         filtered = () if wanted is None else (conditions.of(wanted),)
-        ordered = order(entity, sorting_of(req, entity, plain.rows.sight), ground)
+        sorting = sorting_of(req, entity, plain.rows.sight, plain.rows.edition)
+        ordered = order(entity, sorting, ground)
         return Question(
             plain.operation,
             plain.rows,

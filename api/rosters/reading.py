@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha512
 from http import HTTPStatus
 from importlib import metadata
 from typing import Any
@@ -28,22 +29,27 @@ from api.caller import Caller, Needs, caller_of
 from api.cursors import BadCursor
 from api.database import Connection, Database
 from api.form import counted, dump
+from api.redis import Redis
 from api.rosters import selects
 from api.rosters.asof import SQL, version_at
 from api.rosters.binding import resolved
 from api.rosters.collation import SortKeys
 from api.rosters.operations import FIRST, Operation
-from api.rosters.pages import Headers, Kept, Pages
+from api.rosters.pages import Headers, Kept, Pages, Store, Tell
 from api.rosters.paging import CURSOR, Page, kept, links, page_of
 from api.rosters.places import ANCHORED, STEP, Cursors, Learned, Memory, Resumed, Start
 from api.rosters.questions import Asking, Question
+from api.rosters.remarks import remarks
 from api.rosters.selection import selected
 from api.rosters.sight import Sight, sight_of
 from api.rosters.totals import total_of
 from schemas.errors import Missing
+from schemas.rest.editions import ONE_TWO
 from schemas.rest.records import Records, Related, Row
 from schemas.roster import AnyEntity
-from schemas.roster.people import Demographics, Role, UserProfile
+from schemas.roster.people import Role, UserProfile
+from schemas.scopes import CLIENT_SCOPES
+from schemas.secrets import Vault
 
 REVALIDATE = "private, no-cache"
 TURN = 250  # records written at a stretch
@@ -52,8 +58,15 @@ AT_ONCE = 1000  # records that are fetched at once; more come by turns
 PACKED = "-gzip"  # behind the tag of compressed bytes, for a strong tag means these very bytes
 OF_ITS_OWN = 1 << 18  # bytes that are compressed beside other requests
 
-READ = Needs("roster.read")
-DEMOGRAPHICS = Needs("roster.demographics")
+
+def needs_of(operation: Operation) -> Needs:
+    """What an operation asks of its caller. 1.1 takes the scopes of either edition."""
+    if operation.edition is ONE_TWO:
+        return Needs(any_of=frozenset(operation.scopes))
+    words = {scope.rpartition("/")[2] for scope in operation.scopes}
+    return Needs(
+        any_of=frozenset(scope for scope in CLIENT_SCOPES if scope.rpartition("/")[2] in words)
+    )
 
 
 def version_of_the_code() -> str:
@@ -74,6 +87,14 @@ class Places:
     cursors: Cursors
     memory: Memory
     learned: Learned = field(default_factory=Learned)
+
+
+def shared(vault: Vault, redis: Redis, room: int, tell: Tell) -> tuple[Pages, Places]:
+    """Those of a gateway process, with the way to what others have found."""
+    # Of all configured secrets: whichever changes, what was kept under the others is not read.
+    secret = sha512(b"".join(vault.derive("pages"))).digest()
+    store = Store(redis, secret)
+    return Pages(room, store, secret, tell), Places(Cursors(secret), Memory(store, secret))
 
 
 def alone() -> Places:
@@ -124,12 +145,12 @@ class Roster(ABC):
     """What collections and single records share."""
 
     def __init__(self, operation: Operation, reader: Reader) -> None:
-        self.needs = DEMOGRAPHICS if operation.entity is Demographics else READ
-        self._operation = operation
+        self.needs = needs_of(operation)
+        self.operation = operation
         self._reader = reader
         self._pages = reader.pages
         self._queries: dict[tuple[object, ...], bytes] = {}
-        self._records = Records(operation.entity, reader.base)
+        self._records = Records(operation.entity, reader.base, operation.edition)
         self._asking = Asking(
             operation, reader.base, reader.page_default, reader.page_max, reader.sight_of
         )
@@ -174,9 +195,14 @@ class Roster(ABC):
         self, connection: Connection, tenant_id: int, question: Question
     ) -> Snapshot:
         """The roster as it stands, or as it was at the moment that is asked for."""
-        state = await state_of(connection, tenant_id, self._operation.entity)
+        state = await state_of(connection, tenant_id, self.operation.entity)
         # The newest version is in the mark: an erasure is one, and reaches back.
-        mark: tuple[object, ...] = (tenant_id, state["version"], question.rows.sight.tag)
+        mark: tuple[object, ...] = (
+            tenant_id,
+            state["version"],
+            question.rows.sight.tag,
+            self.operation.edition.name,
+        )
         key = await resolved(connection, tenant_id, question.parameters)
         key |= {"tenant_id": tenant_id, **question.identifiers}
         if question.moment is not None:
@@ -195,7 +221,7 @@ class Roster(ABC):
         for start in range(0, len(rows), TURN):
             part: Sequence[Row] = rows[start : start + TURN]
             if veil is not None:
-                part = veil.rows(self._operation.entity, part)
+                part = veil.rows(self.operation.entity, part)
             written = [self._records.write(row, related) for row in part]
             bodies += (
                 [selected(body, wanted) for body in written] if wanted is not None else written
@@ -211,15 +237,17 @@ class Roster(ABC):
         key = {**snapshot.key, "owners": [record["sourced_id"] for record in records]}
         children: dict[str, list[str]] = defaultdict(list)
         if self._records.has_children and question.asks("children"):
-            query = selects.children(self._operation.entity, question.rows)
+            query = selects.children(self.operation.entity, question.rows)
             for row in await fetched(snapshot.connection, query, key):
                 children[row["parent_sourced_id"]].append(row["sourced_id"])
         if not self._records.has_parts:
             return Related(children, {}, {})
+        one = self.operation.edition.one_role
+        names = (("role", "orgs"), ()) if one else (("roles",), ("userProfiles",))
         # Both are asked for before either is waited for.
         asked = [
-            await self._parts(snapshot, question, part, name, key)
-            for part, name in ((Role, "roles"), (UserProfile, "userProfiles"))
+            await self._parts(snapshot, question, part, shown, key)
+            for part, shown in zip((Role, UserProfile), names, strict=True)
         ]
         roles, profiles = [await by_user(cursor) for cursor in asked]
         return Related(children, roles, profiles)
@@ -229,14 +257,14 @@ class Roster(ABC):
         snapshot: Snapshot,
         question: Question,
         part: AnyEntity,
-        name: str,
+        names: tuple[str, ...],
         key: Mapping[str, object],
     ) -> AsyncCursor[DictRow] | None:
-        """The parts of one kind, where they are wanted."""
-        if not question.asks(name):
+        """The parts of one kind, if they are shown under any of the names."""
+        if not any(question.asks(name) for name in names):
             return None
         query = self._composed(
-            (name, question.rows.past, question.rows.sight.tag),
+            (*names, question.rows.past, question.rows.sight.tag),
             snapshot.connection,
             lambda: selects.parts(part, question.rows),
         )
@@ -341,7 +369,9 @@ class Collection(Roster):
             ("X-Total-Count", str(total)),
             ("Link", links(asked.req, page, total, self._reader.base, following)),
         )
-        body = b'{"%s":[%s]}' % (self._operation.key.encode(), b",".join(pieces))
+        body = b'{"%s":[%s]' % (self.operation.key.encode(), b",".join(pieces))
+        said = remarks(asked.req, question)
+        body += b"," + dump(said)[1:] if said else b"}"
         return Kept(
             self._tag(asked, snapshot.version, *(() if behind is None else (behind,))),
             asked.caller.tenant,
@@ -354,7 +384,7 @@ class Collection(Roster):
 
     async def _look_for_parents(self, snapshot: Snapshot, question: Question) -> None:
         """Raises Missing where a record that the address names is not there."""
-        for parent in self._operation.parents:
+        for parent in self.operation.parents:
             conditions = [
                 condition(question.rows)
                 for condition in (*parent.view.conditions, *parent.conditions)
@@ -372,7 +402,7 @@ class Collection(Roster):
     def _mark(self, snapshot: Snapshot, question: Question) -> tuple[object, ...]:
         """What totals and anchors depend on."""
         return (
-            *(snapshot.mark, self._operation.id, question.filter),
+            *(snapshot.mark, self.operation.id, question.filter),
             *question.identifiers.values(),
         )
 
@@ -389,9 +419,7 @@ class Collection(Roster):
         """The nearest anchor before the offset."""
 
         async def look() -> list[str]:
-            query = selects.anchors(
-                self._operation.entity, question.rows, question.conditions, STEP
-            )
+            query = selects.anchors(self.operation.entity, question.rows, question.conditions, STEP)
             rows = await fetched(snapshot.connection, query, snapshot.key)
             return [row["sourced_id"] for row in rows]
 
@@ -402,7 +430,7 @@ class Collection(Roster):
         self, snapshot: Snapshot, question: Question, start: Start, more: int
     ) -> AsyncIterator[list[DictRow]]:
         """The rows of the page and so many more; a large page comes in parts, never as a whole."""
-        entity, rows, limit = self._operation.entity, question.rows, question.page.limit + more
+        entity, rows, limit = self.operation.entity, question.rows, question.page.limit + more
         query: bytes | selects.Query
         if question.whole and question.order.is_default and not (rows.past and rows.masked):
             shape = (bool(start.skip), start.key is None, start.included)
@@ -462,14 +490,14 @@ class Single(Roster):
             # The district's version, for a new child changes its parent's object and no row of it.
             snapshot = await self._snapshot(connection, tenant_id, question)
             conditions = [selects.named(FIRST), *question.conditions]
-            query = selects.single(self._operation.entity, question.rows, conditions)
+            query = selects.single(self.operation.entity, question.rows, conditions)
             rows = await fetched(connection, query, snapshot.key)
             if not rows:
                 raise Missing
             related = await self._related(snapshot, question, rows)
         (body,) = await self._bodies(rows, related, question)
         tag = self._tag(asked, snapshot.version)
-        text = dump({self._operation.key: body})
+        text = dump({self.operation.key: body} | remarks(asked.req, question))
         return Kept(tag, tenant_id, snapshot.version, 1, (), text)
 
 

@@ -16,6 +16,7 @@ from api import select
 from api.rosters.veil import Veil
 from schemas.columns import AnyColumn, Column, Ref, Refs
 from schemas.ddl import sql_type
+from schemas.rest.editions import ONE_TWO, Edition
 from schemas.rest.properties import CARRIED
 from schemas.rest.records import METADATA
 from schemas.roster import BY_FILE, AnyEntity
@@ -84,10 +85,11 @@ def within(path: str, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The relations of one moment, as one sight sees them."""
+    """The relations of one moment, as one sight sees them and one edition speaks of them."""
 
     sight: Sight = EVERYTHING
     past: bool = False
+    edition: Edition = ONE_TWO
 
     @property
     def masked(self) -> bool:

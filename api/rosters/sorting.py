@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Composable, Identifier
 from api.rosters import expressions
 from api.rosters.collation import Needed, considered
 from api.rosters.conditions import Ground
+from api.rosters.roles import first_role
 from api.rosters.sight import Sight
 from schemas.columns import (
     AnyColumn,
@@ -33,7 +34,16 @@ from schemas.columns import (
     Year,
 )
 from schemas.errors import BadRequest
-from schemas.rest.properties import Linked, Modified, Own, Property, Undeclared, property_of
+from schemas.rest.editions import ONE_TWO, Edition
+from schemas.rest.properties import (
+    FirstRole,
+    Linked,
+    Modified,
+    Own,
+    Property,
+    Undeclared,
+    property_of,
+)
 from schemas.roster import AnyEntity
 
 FIELDS = 5  # more of them are passed over
@@ -47,24 +57,33 @@ class Sorting:
     descending: bool = False
 
 
-def sorting_of(req: Request, entity: AnyEntity, sight: Sight) -> Sorting:
+def sorting_of(
+    req: Request, entity: AnyEntity, sight: Sight, edition: Edition = ONE_TWO
+) -> Sorting:
     """What a request asks for."""
     word = (req.get_param("orderBy") or "asc").lower()
     if word not in ("asc", "desc"):
         raise BadRequest("orderBy is asc or desc.")
-    names = dict.fromkeys(name.strip() for name in (req.get_param("sort") or "").split(","))
-    known = [name for name in names if sortable(entity, name, sight)]
+    known = [name for name in named(req) if sortable(entity, name, sight, edition)]
     return Sorting(tuple(known[:FIELDS]), word == "desc")
 
 
-def sortable(entity: AnyEntity, path: str, sight: Sight) -> bool:
+def named(req: Request) -> list[str]:
+    """The fields that a request names, each once."""
+    names = (name.strip() for name in (req.get_param("sort") or "").split(","))
+    return [*dict.fromkeys(name for name in names if name)]
+
+
+def sortable(entity: AnyEntity, path: str, sight: Sight, edition: Edition = ONE_TWO) -> bool:
     """Whether a record has one value there, and it may be seen."""
     if "\0" in path or not sight.compares(entity, path):
         return False
-    match property_of(entity, path):
+    match property_of(entity, path, edition):
         case Own(column=(Texts() | Choices() | Pairs() | Refs())) | Linked(column=Refs()):
             return False
-        case Own() | Linked() | Modified() | Undeclared():
+        case Linked(says="type"):
+            return False  # all references of a field say the same
+        case Own() | Linked() | Modified() | Undeclared() | FirstRole():
             return True
         case _:
             return False
@@ -91,7 +110,7 @@ def order(entity: AnyEntity, sorting: Sorting, ground: Ground) -> Order:
     needed: list[Needed] = []
     direction = SQL("desc nulls last") if sorting.descending else SQL("asc nulls last")
     for number, path in enumerate(sorting.paths):
-        value, keyed = value_of(property_of(entity, path), ground)
+        value, keyed = value_of(property_of(entity, path, ground.rows.edition), ground)
         if keyed:
             keys = Identifier(f"keys_{number}")
             joins.append(
@@ -113,12 +132,11 @@ def value_of(prop: Property | None, ground: Ground) -> tuple[Composable, bool]:
             own = Identifier("live", column.name)
             if not is_text(column):
                 return own, False
-            return expressions.shown(column, own, ground.bind), True
-        case Linked(column=column, says="sourcedId"):
+            return expressions.shown(column, own, ground.bind, ground.rows.edition), True
+        case Linked(column=column):
             return Identifier("live", column.name), False
-        case Linked(column=column, says=says):
-            own = Identifier("live", column.name)
-            return expressions.said(column.to, own, says, ground.base, ground.bind), True
+        case FirstRole():
+            return first_role(ground.rows), True
         case Undeclared(key=key):
             return expressions.undeclared(key, ground.bind), True
         case _:

@@ -32,6 +32,10 @@ class Veil:
         """The record that the client means, or one that does not exist."""
         return self._pseudonyms.real(file, named) or NOBODY
 
+    def shown(self, entity: AnyEntity, sourced_id: str) -> str:
+        """What the client knows a record by."""
+        return self._pseudonyms.of(entity, sourced_id)
+
     def conceals(self, entity: AnyEntity, path: str) -> bool:
         """Whether a path says an identifier otherwise than plainly: it can not be compared."""
         file = sayings(entity.file).get(path)

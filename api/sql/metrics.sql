@@ -1,6 +1,12 @@
 -- states --
 select kind, state, count(*) as number
-from runs
+from (
+    select kind, state
+    from runs
+    union all
+    select 'export', state
+    from exports
+) as every
 group by kind, state
 
 -- waiting --
@@ -12,8 +18,14 @@ select
             filter (where runs.next_run_at <= clock_timestamp()),
         0
     ) as number
-from (values ('import')) as kinds (kind)
-left join runs on runs.kind = kinds.kind
+from (values ('import'), ('export')) as kinds (kind)
+left join (
+    select kind, state, next_run_at
+    from runs
+    union all
+    select 'export', state, next_run_at
+    from exports
+) as runs on runs.kind = kinds.kind
     and runs.state = 'queued'
 group by kinds.kind
 

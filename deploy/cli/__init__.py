@@ -21,6 +21,7 @@ from deploy.cli.clients import clients
 from deploy.cli.dev import dev
 from deploy.cli.districts import districts
 from deploy.cli.erasures import erasures
+from deploy.cli.exports import exports
 from deploy.cli.findings import findings
 from deploy.cli.keys import keys
 from deploy.cli.lens import lens
@@ -31,6 +32,7 @@ from deploy.cli.push import push
 from deploy.cli.review import approve, diff, reject, rekey_map
 from deploy.cli.runs import runs
 from deploy.cli.sample import sample
+from deploy.cli.schedules import schedules
 from deploy.cli.screen import Screen
 from deploy.cli.serve import serve, work
 from deploy.cli.versions import versions
@@ -115,6 +117,7 @@ for part in (findings, diff, rekey_map, approve, reject):
 clients.add_command(lens)
 for command in (
     *(dev, push, check, runs, versions, erasures, aliases, mappings, policy),
-    *(sample, clients, webhooks, keys, districts, audit, serve, work, migrate),
+    *(exports, schedules, sample, clients, webhooks, keys, districts, audit),
+    *(serve, work, migrate),
 ):
     rosterhub.add_command(everywhere(command))

@@ -50,8 +50,8 @@ class Bars:
 
     def shows(self, run: dict[str, Any], /) -> None:
         """Move the bars of the files."""
-        if run["stage"] != self._stage:
-            self._begin(run["stage"])
+        if run.get("stage") != self._stage:
+            self._begin(run.get("stage"))
         for label, done, total in stages(self._screen, run):
             self._move(label, done, total)
 

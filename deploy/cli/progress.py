@@ -12,6 +12,8 @@ import click
 from deploy.cli.screen import Screen, printable
 from deploy.messages import ROWS, SENDING, STAGES
 
+WRITING = "write"  # what an export does all the time
+
 
 class Meter(Protocol):
     """Shows how far things are."""
@@ -72,7 +74,7 @@ class Lines:
 
 def stages(screen: Screen, run: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
     """What the run is at, in the reader's language: file by file, so many rows of so many."""
-    if run["state"] == "running" and run["stage"]:
-        stage = screen.say(STAGES[run["stage"]])
+    if run["state"] == "running" and (stage := run.get("stage", WRITING)):
+        told = screen.say(STAGES[stage])
         for file, rows in run["files"].items():
-            yield f"{stage} {printable(file)}", rows["done"], rows["total"]
+            yield f"{told} {printable(file)}", rows["done"], rows["total"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from schemas.jobs import ProcessKind
     from schemas.settings import Settings
 
-KINDS = ("imports", "webhooks", "service")
+KINDS = ("imports", "exports", "webhooks", "deltas", "service")
 NEEDED = ("database_url", "redis_url", "secret_key")
 
 

@@ -13,8 +13,8 @@ from deploy.messages import (
     BAD_USAGE,
     RESEND_WHICH,
     RESENDING,
-    SECRET_ONCE,
     SECRET_OVERLAPS,
+    SIGNING_SECRET_ONCE,
     TRIAL_FAILED,
     TRIAL_LATE,
     TRIAL_RINGS,
@@ -327,7 +327,7 @@ def with_secret(screen: Screen, made: Json, *, as_json: bool) -> None:
     if as_json:
         screen.json(made)
     else:
-        screen.note(SECRET_ONCE, id=made["id"])
+        screen.note(SIGNING_SECRET_ONCE, id=made["id"])
         screen.result(made["secret"])
 
 

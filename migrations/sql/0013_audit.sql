@@ -1,4 +1,4 @@
--- depends: 0011_aliases
+-- depends: 0012_clients
 
 -- Who read or changed what (schemas/audit.py). Entries are added and read, never changed: the app role
 -- may do no more, and what has served its time goes through one function.

@@ -1,4 +1,4 @@
--- depends: 0011_aliases
+-- depends: 0013_audit
 
 -- Personal data has one way out: an erasure is a run that wipes it wherever it is kept. What stays is
 -- (sourcedId, version) as a tombstone, under a digest that no record has (pipeline/digests.py).

@@ -1,4 +1,4 @@
--- depends: 0011_aliases
+-- depends: 0016_exports
 
 -- What happens in a district, in the order in which it came to stand, and who is rung for it.
 
@@ -40,6 +40,7 @@ create table rosterhub.webhooks (
     paused_until timestamptz, -- after too many of them
     notices jsonb not null default '[]', -- [{kind, at}], the newest last
     primary key (tenant_id, id),
+    foreign key (tenant_id, client) references rosterhub.clients on delete cascade,
     check ((previous_secret is null) = (previous_until is null)),
     check (enabled = (disabled_because is null) and enabled = (disabled_at is null))
 );

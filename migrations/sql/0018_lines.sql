@@ -1,4 +1,4 @@
--- depends: 0011_aliases
+-- depends: 0017_webhooks
 
 -- Known lines are a base and a patch of what changed since. What was kept in another shape is
 -- forgotten: the next package is read whole, and known again.

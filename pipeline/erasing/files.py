@@ -14,6 +14,7 @@ from uuid import UUID
 import obstore
 from obstore.store import ObjectStore
 
+from pipeline import export_files
 from pipeline.database import Connection, tenant
 from pipeline.erasing.people import NAMED
 from pipeline.files import keys, remove
@@ -99,4 +100,17 @@ def wipe_lines(going: Going) -> None:
             going.count("lines")
 
 
-FILES: tuple[Wipe, ...] = (wipe_uploads, wipe_lines)
+def wipe_exports(going: Going) -> None:
+    """Packages that were made of the roster; what is being made begins again."""
+    db, tenant_id = going.db, going.tenant_id
+    if going.days is None:
+        with tenant(db, tenant_id):
+            export_files.recall(db, tenant_id)
+    else:
+        export_files.expire(db, tenant_id, going.days * 24)
+    if gone := export_files.sweep(db, going.store, tenant_id):
+        with tenant(db, tenant_id):
+            going.count("exports", gone)
+
+
+FILES: tuple[Wipe, ...] = (wipe_uploads, wipe_lines, wipe_exports)

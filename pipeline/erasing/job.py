@@ -16,7 +16,7 @@ from typing import Any
 from obstore.store import ObjectStore
 from psycopg.types.json import Jsonb
 
-from pipeline import claims, publish
+from pipeline import claims, export_files, publish
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.digests import ERASED
@@ -102,6 +102,8 @@ class Erasure:
         reach, without_record = self._find(asked)
         self._enter("apply")
         self._wipe(merge, reach)
+        if asked.cause == "request":  # packages that were made since the files went
+            self._wiped("exports", export_files.recall(self.db, self.claim.tenant_id))
         self._enter("publish")
         self._publish(merge, asked, reach, without_record)
         return merge.version

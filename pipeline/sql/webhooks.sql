@@ -128,7 +128,7 @@ select tenant_id, id from webhooks
 where enabled and failing_since <= now() - make_interval(days => %(days)s);
 
 -- trouble --
-select notices, failing_since, now()
+select notices, failing_since, last_failure_at, now()
 from webhooks
 where tenant_id = %(tenant_id)s and id = %(webhook_id)s and enabled and failing_since is not null
 for no key update;

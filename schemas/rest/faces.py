@@ -29,6 +29,7 @@ from schemas.columns import (
     Whole,
     Year,
 )
+from schemas.rest.editions import EXTENSION, ONE_TWO, Edition
 from schemas.rest.instants import instant
 from schemas.roster import BY_FILE
 from schemas.roster.people import UserProfile
@@ -36,7 +37,6 @@ from schemas.roster.people import UserProfile
 Json: TypeAlias = Any
 Face: TypeAlias = Callable[[Any], Json]
 
-EXTENSION = "ext:"
 UUID_FORM = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 UUID_URI = "urn:uuid:"
 PROFILE_URI = "urn:rosterhub:profile:"
@@ -44,8 +44,10 @@ PROFILE_URI = "urn:rosterhub:profile:"
 _is_uuid = re.compile(UUID_FORM).fullmatch
 
 
-def face(column: AnyColumn, base: str) -> Face:
+def face(column: AnyColumn, base: str, edition: Edition = ONE_TWO) -> Face:
     """How a value of the column looks; `base` is the address that hrefs begin with."""
+    if (closed := edition.vocabularies.get(column)) is not None:
+        return closed.of
     match column:
         case Key() | Text() | Year():
             return str
@@ -74,9 +76,9 @@ def face(column: AnyColumn, base: str) -> Face:
         case Ref(to=UserProfile.file):
             return profile_uri
         case Ref(to=to):
-            return partial(reference, *target(to, base))
+            return partial(reference, *target(to, base, edition))
         case Refs(to=to):
-            return partial(each, partial(reference, *target(to, base)))
+            return partial(each, partial(reference, *target(to, base, edition)))
         case _:
             assert_never(column)
 
@@ -107,10 +109,10 @@ def number(value: Number) -> int | float:
     return int(value) if value == value.to_integral_value() else float(value)
 
 
-def target(file: str, base: str) -> tuple[str, str]:
+def target(file: str, base: str, edition: Edition = ONE_TWO) -> tuple[str, str]:
     """Where records of the file are read, and what a reference calls one."""
     entity = BY_FILE[file]
-    return f"{base}/ims/oneroster/{entity.service.lower()}/v1p2/{file}/", entity.noun
+    return f"{base}{edition.address(entity.service)}/{file}/", entity.noun
 
 
 def reference(address: str, noun: str, sourced_id: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
 from schemas.columns import AnyColumn, Column, Pairs, Ref, Refs
+from schemas.rest.editions import EDITIONS, ONE_TWO, Edition
 from schemas.rest.records import METADATA, PARENTS, part_columns
 from schemas.roster import ROSTERING, AnyEntity
 from schemas.roster.people import Role, User, UserProfile
@@ -77,7 +78,19 @@ class OfPart:
     of_it: Direct
 
 
-Property: TypeAlias = Direct | OfPart
+@dataclass(frozen=True, slots=True)
+class FirstRole:
+    """The one role of a user, in 1.1: the first of those that 1.2 shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfOrgs:
+    """What the reference to any org of a user says, in 1.1: that of a role, or the primary one."""
+
+    says: Says
+
+
+Property: TypeAlias = Direct | OfPart | FirstRole | OfOrgs
 
 CARRIED: Final[Mapping[AnyEntity, Mapping[str, AnyEntity]]] = {
     User: {"roles": Role, "userProfiles": UserProfile}
@@ -93,16 +106,20 @@ NEVER: Final[Mapping[AnyEntity, tuple[str, ...]]] = {
 """Passwords are never stored; learning resources are not served yet."""
 
 
-def of_class(entity: AnyEntity) -> dict[str, Property]:
+def of_class(entity: AnyEntity, edition: Edition = ONE_TWO) -> dict[str, Property]:
     """Path -> property of a class."""
     found: dict[str, Property] = {}
     for column in entity.stored():
-        found |= of_column(column)
+        if column not in edition.unknown:
+            found |= of_column(column)
     found["dateLastModified"] = Modified()
     if entity in PARENTS:
         found |= {f"children.{word}": OfChild(word) for word in SAYS}
-    for name, part in CARRIED.get(entity, {}).items():
-        found |= {f"{name}.{path}": OfPart(part, it) for path, it in of_part(part).items()}
+    if entity is User and edition.one_role:
+        found |= {"role": FirstRole()} | {f"orgs.{word}": OfOrgs(word) for word in SAYS}
+    else:
+        for name, part in CARRIED.get(entity, {}).items():
+            found |= {f"{name}.{path}": OfPart(part, it) for path, it in of_part(part).items()}
     return found | dict.fromkeys(NEVER.get(entity, ()), Never())
 
 
@@ -153,26 +170,29 @@ def is_profile(column: Column) -> bool:
             return column == UserProfile.sourced_id
 
 
-PROPERTIES: Final[Mapping[AnyEntity, Mapping[str, Property]]] = {
-    entity: of_class(entity) for entity in ROSTERING
+BY_EDITION: Final[Mapping[Edition, Mapping[AnyEntity, Mapping[str, Property]]]] = {
+    edition: {entity: of_class(entity, edition) for entity in ROSTERING} for edition in EDITIONS
 }
 """What each class consists of; `metadata` has more than is listed here."""
 
+PROPERTIES: Final = BY_EDITION[ONE_TWO]
 
-def property_of(entity: AnyEntity, path: str) -> Property | None:
+
+def property_of(entity: AnyEntity, path: str, edition: Edition = ONE_TWO) -> Property | None:
     """The property that a path names, if there is one."""
-    known = PROPERTIES[entity].get(path)
+    known = BY_EDITION[edition][entity].get(path)
     if known is not None:
         return known
     first, _, key = path.partition(".")
     return Undeclared(key) if first == METADATA and key else None
 
 
-def is_object(entity: AnyEntity, path: str) -> bool:
+def is_object(entity: AnyEntity, path: str, edition: Edition = ONE_TWO) -> bool:
     """Whether a path names an object, of which only what is in it can be compared."""
-    return any(known.startswith(f"{path}.") for known in PROPERTIES[entity]) or path == METADATA
+    known = BY_EDITION[edition][entity]
+    return any(each.startswith(f"{path}.") for each in known) or path == METADATA
 
 
-def top_level(entity: AnyEntity) -> frozenset[str]:
+def top_level(entity: AnyEntity, edition: Edition = ONE_TWO) -> frozenset[str]:
     """The properties that `fields` may name, those that are never sent included."""
-    return frozenset(path.partition(".")[0] for path in PROPERTIES[entity]) | {METADATA}
+    return frozenset(path.partition(".")[0] for path in BY_EDITION[edition][entity]) | {METADATA}

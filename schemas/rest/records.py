@@ -1,28 +1,27 @@
 """A stored record as the JSON object of its REST class.
 
 Values that are empty are left out, except those that REST requires. A user carries roles and
-profiles, which are files of their own in CSV; orgs and sessions list their children.
+profiles, which are files of their own in CSV, or what 1.1 has instead: one role, and orgs. Orgs and
+sessions list their children.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from schemas.columns import AnyColumn, Column
+from schemas.columns import AnyColumn
+from schemas.rest.editions import ONE_TWO, Edition
 from schemas.rest.faces import Face, face, profile_uri, reference, target
 from schemas.rest.instants import instant
 from schemas.roster import AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Role, User, UserProfile
-from schemas.roster.teaching import Course
 
 Row: TypeAlias = Mapping[str, Any]
 Json: TypeAlias = dict[str, Any]
 
-ALWAYS: Final = frozenset[Column](
-    {Org.identifier, Course.course_code, User.given_name, User.family_name, UserProfile.username}
-)
+ALWAYS: Final = ONE_TWO.always
 """REST requires these; CSV may leave them empty and erasure may wipe them. They are sent as ""."""
 
 PARENTS: Final[tuple[AnyEntity, ...]] = (Org, AcademicSession)
@@ -54,7 +53,9 @@ class Shape:
         for column, name, shown, always in self.properties:
             value = row[column]
             if value is not None and value != []:
-                body[name] = value if shown is None else shown(value)
+                said = value if shown is None else shown(value)
+                if said is not None:
+                    body[name] = said
             elif always:
                 body[name] = ""
         return body
@@ -70,20 +71,22 @@ class Shape:
         return nested(flat) if flat else flat
 
 
-def shape(columns: Iterable[AnyColumn], base: str) -> Shape:
+def shape(columns: Iterable[AnyColumn], base: str, edition: Edition = ONE_TWO) -> Shape:
     """The shape of objects with these columns."""
-    said = [column for column in columns if column.json is not None]
+    said = [c for c in columns if c.json is not None and c not in edition.unknown]
     return Shape(
-        properties=tuple(prop(column, base) for column in said if not column.extension),
-        extensions=tuple(prop(column, base) for column in said if column.extension),
+        properties=tuple(prop(column, base, edition) for column in said if not column.extension),
+        extensions=tuple(prop(column, base, edition) for column in said if column.extension),
     )
 
 
-def prop(column: AnyColumn, base: str) -> Property:
+def prop(column: AnyColumn, base: str, edition: Edition = ONE_TWO) -> Property:
     """A column with its face."""
     name = str(column.json).removeprefix(f"{METADATA}.")
-    shown = face(column, base)
-    return Property(column.name, name, None if shown in AS_IT_IS else shown, column in ALWAYS)
+    shown = face(column, base, edition)
+    return Property(
+        column.name, name, None if shown in AS_IT_IS else shown, column in edition.always
+    )
 
 
 AS_IT_IS = (str, list, int)
@@ -121,9 +124,11 @@ def places(names: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...], str], ..
 class Records:
     """Writes the objects of one entity."""
 
-    def __init__(self, entity: AnyEntity, base: str) -> None:
+    def __init__(self, entity: AnyEntity, base: str, edition: Edition = ONE_TWO) -> None:
         self.entity = entity
-        self._shape = shape(entity.stored(), base)
+        self._edition = edition
+        self._org = partial(reference, *target(Org.file, base, edition))
+        self._shape = shape(entity.stored(), base, edition)
         self._role = shape(part_columns(Role), base)
         whole = shape(part_columns(UserProfile), base)
         inner = [item for item in whole.properties if item.name.startswith(CREDENTIALS)]
@@ -131,13 +136,13 @@ class Records:
         self._credential = Shape(
             tuple(item._replace(name=item.name.removeprefix(CREDENTIALS)) for item in inner), ()
         )
-        self._address, self._noun = target(entity.file, base)
+        self._address, self._noun = target(entity.file, base, edition)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every top-level property that an object may have."""
         own = [item.name for item in self._shape.properties]
-        related = ["children"] if self.has_children else ["roles", "userProfiles"]
+        related = ["children"] if self.has_children else [*parts_of(self._edition)]
         return (
             *BEFORE,
             METADATA,
@@ -173,6 +178,8 @@ class Records:
             children = related.children.get(sourced_id, [])
             refs = [reference(self._address, self._noun, child) for child in children]
             return {"children": refs} if refs else {}
+        if self.has_parts and self._edition.one_role:
+            return self._one_role(row, last_had(row, related.roles))
         if self.has_parts:
             roles = [self._role.of(part) for part in last_had(row, related.roles)]
             profiles = [self._written_profile(part) for part in last_had(row, related.profiles)]
@@ -180,9 +187,31 @@ class Records:
             return {"roles": roles} | ({"userProfiles": profiles} if profiles else {})
         return {}
 
+    def _one_role(self, user: Row, roles: Sequence[Row]) -> Json:
+        """The first of the roles, and every org of them."""
+        words = self._edition.vocabularies[Role.role]
+        primary = user[User.primary_org_sourced_id.name]
+
+        def place(part: Row) -> tuple[bool, bool, bool, int]:
+            rank = words.rank(part["role"])
+            unknown, elsewhere = rank == len(words.words), part["org_sourced_id"] != primary
+            return unknown, elsewhere, part["role_type"] != "primary", rank
+
+        ordered = sorted(roles, key=place)
+        orgs = dict.fromkeys([primary, *(part["org_sourced_id"] for part in ordered)])
+        return {
+            "role": words.of(ordered[0]["role"]) if ordered else words.other,
+            "orgs": [self._org(org) for org in orgs if org is not None],
+        }
+
     def _written_profile(self, part: Row) -> Json:
         body = {"profileId": profile_uri(part["sourced_id"])} | self._profile.of(part)
         return body | {"credentials": [self._credential.of(part)]}
+
+
+def parts_of(edition: Edition) -> tuple[str, str]:
+    """Under which names users show what they are elsewhere."""
+    return ("role", "orgs") if edition.one_role else ("roles", "userProfiles")
 
 
 CREDENTIALS = "credentials."

@@ -52,7 +52,12 @@ UNGUARDED: Json = {"guard": {"on": False}}
 """The policy of a district whose changes are large: nobody is there to approve them."""
 LEASE = 1.0  # seconds
 PATIENCE = 60.0  # seconds; a run that has not ended by then never will
+IDLE = 2.0  # seconds after which a client opens another line; the gateway closes one after five
 SEED = int(os.environ.get("ACCEPTANCE_SEED") or random.SystemRandom().randrange(10**6))
+KILLS = int(os.environ.get("ROSTERHUB_KILLS") or 0)
+"""How many kills each storm is to hit with; 0: as few as every kind of moment needs."""
+FULL = bool(os.environ.get("ROSTERHUB_FULL"))
+"""Whether outages last as long as is promised; otherwise just longer than everybody's patience."""
 SETTLED = (*ENDED, *WAITING)
 BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -93,6 +98,7 @@ class Client:
     tenant_id: int = 0
     patient: bool = False
     session: requests.Session = field(default_factory=requests.Session)
+    last: float = 0.0
 
     def __post_init__(self) -> None:
         self.session.trust_env = False
@@ -112,10 +118,12 @@ class Client:
 
     def _ask(self, method: str, path: str, **how: Any) -> requests.Response:  # noqa: ANN401  # same
         began = time.monotonic()
+        if began > self.last + IDLE:
+            self.session.close()  # the gateway may be closing the line at this moment
         url = path if path.startswith("http") else self.address + path
         answer = self.session.request(method, url, **{"timeout": (5, 60), **how})
-        seconds = time.monotonic() - began
-        self.answers.append(Answer(method, path, answer.status_code, seconds))
+        self.last = time.monotonic()
+        self.answers.append(Answer(method, path, answer.status_code, self.last - began))
         return answer
 
     def get(self, path: str, **how: Any) -> Json:  # noqa: ANN401  # same
@@ -461,7 +469,7 @@ def is_up(hub: Hub) -> bool:
         said = (hub.folder / f"{name}.log").read_text()
         assert process.poll() is None, said
     begun = [line for line in hub.log("work") if line.get("event") == "worker_started"]
-    if len(begun) < 1 + hub.settings.import_processes:
+    if len(begun) < 3 + hub.settings.import_processes + hub.settings.export_processes:
         return False
     with suppress(requests.RequestException):
         return hub.admin.ask("GET", "/health/ready", timeout=5).ok

@@ -27,7 +27,7 @@ class Push:
 
 def package(name: str, **district: object) -> Push:
     wanted: dict[str, object] = {
-        "users": 2000,
+        "users": 1000,
         "schools": 3,
         "enrollments_per_student": 4,
         "guardians": 0.2,

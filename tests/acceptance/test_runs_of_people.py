@@ -40,7 +40,7 @@ def refused(client: Client, method: str, path: str) -> tuple[int, str]:
 def test_a_run_that_was_given_up_is_tried_again_from_the_same_upload(hub: Hub) -> None:
     client = hub.district()
     client.applied(ROSTER)
-    large = package("changes", users=3000, enrollments_per_student=8)
+    large = package("changes")
     run_id, fence = client.push(large.body), 0
     with hub.database() as db:
         before = state_of(db, client.tenant_id)

@@ -6,7 +6,7 @@ the question is only whether a district stands where its twin does, `state_of` i
 statement, one snapshot, a count and a sum for each table.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import LiteralString, TypeAlias
@@ -25,7 +25,7 @@ KEPT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **dict.fromkeys((*LIVE, *HISTORY), ("tenant_id",)),
         "record_counts": ("tenant_id",),
         "versions": ("tenant_id", "run_id", "published_at", "released_at"),
-        "districts": ("tenant_id", "id", "name", "published_at", "created_at"),
+        "districts": ("tenant_id", "id", "name", "published_at", "created_at", "feed_epoch"),
         "findings": ("tenant_id", "run_id"),
         "finding_counts": ("tenant_id", "run_id"),
         "finding_files": ("tenant_id", "run_id"),
@@ -180,12 +180,12 @@ GAPS = """
 """
 
 
-def cloned(db: psycopg.Connection[TupleRow], schema: str) -> None:
-    """Copy every table to a schema of its own, without the constraints that refuse a bug."""
+def cloned(db: psycopg.Connection[TupleRow], schema: str, tenants: Collection[int]) -> None:
+    """Copy what these have to a schema of its own, without the constraints that refuse a bug."""
     db.execute(SQL("create schema {}").format(Identifier(schema)))
     for table in KEPT:
         db.execute(
-            SQL("create table {} as table {}").format(
-                Identifier(schema, table), Identifier("rosterhub", table)
+            SQL("create table {} as select * from {} where tenant_id = any({})").format(
+                Identifier(schema, table), Identifier("rosterhub", table), [*tenants]
             )
         )

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString, Self, TypeAlias, TypeVar
@@ -26,11 +27,14 @@ from psycopg.types.json import Jsonb
 from api.app import App, create_gateway
 from api.database import Database
 from api.redis import client
+from deploy.local.redis import Redis as RedisServer
 from schemas.jobs import Job
 from schemas.roster import BY_TABLE
 from schemas.scopes import CLIENT_SCOPES, SCOPES
 from schemas.secrets import Vault, new_key, random_text
-from schemas.settings import Settings
+from schemas.settings import Settings, plain
+from tests.conftest import settings_on
+from tests.databases import Saved, Shelf, emptied, restored, saved
 
 T = TypeVar("T")
 Rows: TypeAlias = list[dict[str, Any]]
@@ -70,6 +74,16 @@ class Client:
             )
         )
         return answer
+
+    def ask_together(self, paths: list[str], key: str) -> list[Result]:
+        """GET all of them at the same time."""
+
+        async def all_of_them() -> list[Result]:
+            sent = {"Authorization": f"Bearer {key}"}
+            asked = [self._conductor.simulate_request("GET", path, headers=sent) for path in paths]
+            return await asyncio.gather(*asked)
+
+        return self._runner.run(all_of_them())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Something on the loop of the app."""
@@ -141,16 +155,28 @@ class Books:
     def __init__(self, url: str, vault: Vault) -> None:
         self.url = url
         self.vault = vault
+        self._idle: list[psycopg.Connection[Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._idle:
+            connection.close()
 
     @contextmanager
     def connected(self, role: str, tenant_id: int = 0) -> Iterator[psycopg.Connection[Any]]:
-        with psycopg.connect(self.url, autocommit=True) as connection, connection.transaction():
-            connection.execute("select set_config('role', %s, true)", [role])
-            connection.execute("select set_config('search_path', 'rosterhub', true)")
-            connection.execute(
-                "select set_config('rosterhub.tenant_id', %s, true)", [str(tenant_id)]
+        """A transaction of its own, on a connection that is kept: to make one takes longer."""
+        kept = self._idle.pop() if self._idle else psycopg.connect(self.url, autocommit=True)
+        with ExitStack() as used:
+            used.callback(self._idle.append, kept)
+            used.enter_context(kept.transaction())
+            kept.execute(
+                "select set_config('role', %s, true), set_config('search_path', 'rosterhub', true),"
+                " set_config('rosterhub.tenant_id', %s, true)",
+                [role, str(tenant_id)],
             )
-            yield connection
+            yield kept
 
     def admin_key(self) -> str:
         key = new_key("admin")
@@ -299,8 +325,9 @@ def secret(settings: Settings) -> str:
 
 
 @pytest.fixture
-def books(settings: Settings, database_url: str) -> Books:
-    return Books(database_url, Vault(secret(settings)))
+def books(settings: Settings) -> Iterator[Books]:
+    with Books(plain(settings.database_url), Vault(secret(settings))) as books:
+        yield books
 
 
 @pytest.fixture
@@ -412,6 +439,38 @@ def admin(books: Books) -> str:
     return books.admin_key()
 
 
+Once: TypeAlias = Callable[[str, Callable[[], None]], None]
+
+
+@pytest.fixture(scope="module")
+def memory() -> dict[str, tuple[Saved, Path]]:
+    return {}
+
+
+@pytest.fixture
+def once(
+    memory: dict[str, tuple[Saved, Path]],
+    settings: Settings,
+    north: District,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Once:
+    """Do something to north and nobody else, which then needs no second time in this module."""
+    url, store = plain(settings.database_url), Path(settings.object_store)
+
+    def do(what: str, it: Callable[[], None]) -> None:
+        if what in memory:
+            rows, files = memory[what]
+            restored(url, north.tenant_id, rows)
+            shutil.copytree(files, store, dirs_exist_ok=True)
+            return
+        it()
+        files = tmp_path_factory.mktemp("once")
+        shutil.copytree(store, files, dirs_exist_ok=True)
+        memory[what] = saved(url, north.tenant_id), files
+
+    return do
+
+
 class Server:
     """A real gunicorn."""
 
@@ -482,15 +541,43 @@ def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
         wait_for(server)
         return server
 
-    yield start
-    for server in servers:
-        server.process.terminate()
-    for server in servers:
-        try:
-            server.process.wait(10)
-        except subprocess.TimeoutExpired:
-            server.process.kill()
-            server.process.wait()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.process.terminate()
+        for server in servers:
+            try:
+                server.process.wait(10)
+            except subprocess.TimeoutExpired:
+                server.process.kill()
+                server.process.wait()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A server that one test after the other talks to, in each of which its database is empty."""
+
+    settings: Settings
+    server: Server
+
+
+@pytest.fixture(scope="module")
+def lasting(
+    shelf: Shelf, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Standing]:
+    folder = tmp_path_factory.mktemp("standing")
+    with shelf.lent() as url:
+        settings = settings_on(url, redis.url, folder)
+        with serving(settings, folder) as serve:
+            yield Standing(settings, serve())
+
+
+@pytest.fixture
+def standing(lasting: Standing, redis_url: str) -> Standing:
+    emptied(plain(lasting.settings.database_url))
+    assert redis_url == plain(lasting.settings.redis_url)
+    return lasting
 
 
 def wait_for(server: Server) -> None:

@@ -132,7 +132,7 @@ class TestKeys:
             made.json["id"]: lms.id,
             north.key.split("_")[2]: None,
         }
-        less = {"scopes": [CORE]}
+        less = {"scopes": [DEMOGRAPHICS]}
         hub.ask("PATCH", f"{CLIENTS}/{lms.id}", north.key, json=less)
         assert hub.ask("GET", ORGS, key, address="203.0.113.9").status_code == 403
 

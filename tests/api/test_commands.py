@@ -10,15 +10,21 @@ import pytest
 
 from deploy import cli
 from schemas.policybook import FIELDS
-from tests.api.conftest import Books, District, Rows, Serve, Server
+from schemas.settings import Settings
+from tests.api.conftest import Books, District, Rows, Server, Standing
 
 Say: TypeAlias = Callable[..., tuple[int, str, str]]
 NOW = "2026-04-01T00:00:00Z"
 
 
 @pytest.fixture
-def server(serve: Serve) -> Server:
-    return serve()
+def settings(standing: Standing) -> Settings:
+    return standing.settings
+
+
+@pytest.fixture
+def server(standing: Standing) -> Server:
+    return standing.server
 
 
 @pytest.fixture

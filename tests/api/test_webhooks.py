@@ -11,7 +11,6 @@ from falcon.testing import Result
 
 from api.caller import Caller
 from api.webhooks import client_of
-from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from pipeline import deliveries
 from pipeline.database import connect, tenant
@@ -23,7 +22,8 @@ from schemas.sealing import Seal
 from schemas.settings import Settings, plain
 from schemas.webhooks import SEALED_FOR, WEBHOOKS_MAX
 from tests.api.conftest import Books, Client, District
-from tests.conftest import cloned, settings_on
+from tests.conftest import settings_on
+from tests.databases import Shelf
 
 PATH = "/api/v1/webhooks"
 URL = "https://receiver.example/hook"
@@ -35,10 +35,10 @@ Attempted = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def settings(
-    postgres: Postgres, template: str, redis: Redis, tmp_path_factory: pytest.TempPathFactory
+    shelf: Shelf, redis: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
     """One database for all of these tests, each of which has districts of its own."""
-    with cloned(postgres, template) as url:
+    with shelf.lent() as url:
         yield settings_on(url, redis.url, tmp_path_factory.mktemp("hub"))
 
 
@@ -49,7 +49,14 @@ def database_url(settings: Settings) -> str:
 
 @pytest.fixture
 def north(books: Books) -> District:
-    return books.district(f"north-{uuid4().hex}")
+    north = books.district(f"north-{uuid4().hex}")
+    with books.connected("rosterhub_control") as connection:
+        for client in ("lms", "sis"):
+            connection.execute(
+                "insert into clients (tenant_id, id, name, scopes) values (%s, %s, '', '{}')",
+                [north.tenant_id, client],
+            )
+    return north
 
 
 @pytest.fixture
@@ -206,6 +213,15 @@ def test_a_client_sees_and_makes_its_own(
         assert hub.post(f"{PATH}/{hidden['id']}/test", north.key).status_code == 404
         assert hub.get(f"{PATH}/{hidden['id']}/deliveries", north.key).status_code == 404
     assert make(client="sis")["client"] == "lms"
+
+
+def test_the_webhooks_of_a_client_end_with_it(hub: Client, north: District, make: Make) -> None:
+    made, kept = make(client="lms"), make()
+    refused = hub.post(PATH, north.key, json={"url": URL, "client": "nobody"})
+    assert (refused.status_code, refused.json["field"]) == (422, "client")
+    assert hub.delete("/api/v1/clients/lms", north.key).status_code == 204
+    assert [each["id"] for each in hub.get(PATH, north.key).json["items"]] == [kept["id"]]
+    assert hub.get(f"{PATH}/{made['id']}", north.key).status_code == 404
 
 
 def test_what_is_no_id_is_no_webhook(hub: Client, north: District, make: Make) -> None:

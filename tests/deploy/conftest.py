@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 import requests
@@ -14,8 +15,21 @@ from schemas.settings import Settings
 from tests.conftest import ROOT
 
 
+@dataclass(frozen=True)
+class Gateway:
+    """gunicorn with our configuration, and where it is."""
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+
+
 @pytest.fixture
-def url(settings: Settings) -> Iterator[str]:
+def url(gateway: Gateway) -> str:
+    return gateway.url
+
+
+@pytest.fixture
+def gateway(settings: Settings) -> Iterator[Gateway]:
     """A gateway in a process of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -34,7 +48,7 @@ def url(settings: Settings) -> Iterator[str]:
                 time.sleep(0.1)
             else:
                 break
-        yield address
+        yield Gateway(server, address)
     finally:
         server.terminate()
         server.wait(20)

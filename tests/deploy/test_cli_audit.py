@@ -37,8 +37,8 @@ def heads(settings: Settings) -> None:
 @pytest.fixture
 def asked(url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
     """A gateway that was asked three things, by a district; its id of the key."""
-    books = Books(plain(settings.database_url), Vault(plain(settings.secret_key)))
-    district = books.district("north")
+    with Books(plain(settings.database_url), Vault(plain(settings.secret_key))) as books:
+        district = books.district("north")
     bearer = {"Authorization": f"Bearer {district.key}", "Connection": "close"}
     for path in (USERS, f"{USERS}/nobody", "/api/v1/policy"):
         requests.get(f"{url}{path}", headers=bearer, timeout=10)

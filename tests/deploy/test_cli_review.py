@@ -27,8 +27,9 @@ CHANGED = TOWN.change("users", "taro", {"givenName": "誤"}).put("orgs", WEST)
 def working(url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Workers work on the district that the command line speaks for."""
     assert settings.secret_key is not None
-    books = Books(plain(settings.database_url), Vault(settings.secret_key.get_secret_value()))
-    district = books.district("north")
+    vault = Vault(settings.secret_key.get_secret_value())
+    with Books(plain(settings.database_url), vault) as books:
+        district = books.district("north")
     stopping = threading.Event()
     store = open_store(settings.object_store)
     worker = Importer(settings, store, lambda _: None, "test", stopping)

@@ -30,8 +30,9 @@ def push(
 ) -> Iterator[Callable[[Package], int]]:
     """Send a package to the hub that the command line speaks to; workers work meanwhile."""
     assert settings.secret_key is not None
-    books = Books(plain(settings.database_url), Vault(settings.secret_key.get_secret_value()))
-    district = books.district("north")
+    vault = Vault(settings.secret_key.get_secret_value())
+    with Books(plain(settings.database_url), vault) as books:
+        district = books.district("north")
     stopping = threading.Event()
     store = open_store(settings.object_store)
     worker = Importer(settings, store, lambda _: None, "test", stopping)

@@ -31,8 +31,8 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def district(settings: Settings, url: str, monkeypatch: pytest.MonkeyPatch) -> District:
-    books = Books(plain(settings.database_url), Vault(plain(settings.secret_key)))
-    made = books.district("north")
+    with Books(plain(settings.database_url), Vault(plain(settings.secret_key))) as books:
+        made = books.district("north")
     for name, value in {"RH_URL": url, "RH_KEY": made.key, "LANG": "C.UTF-8"}.items():
         monkeypatch.setenv(name, value)
     return made

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -158,17 +159,18 @@ def running(folder: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[Hub]:
-    with a_folder() as folder, running(folder) as started:
-        started.wait_until_ready()
-        yield started
-
-
-@pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A folder in which hubs come and go."""
     with a_folder() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def hub(folder: Path) -> Iterator[Hub]:
+    """The first of them, until a test ends it."""
+    with running(folder) as started:
+        started.wait_until_ready()
+        yield started
 
 
 @pytest.fixture
@@ -278,6 +280,15 @@ class TestRunning:
 
 
 class TestStopping:
+    def test_ctrl_c_ends_everything_it_started(self, hub: Hub) -> None:
+        """That of all tests above."""
+        address = hub.facts["base_url"]
+        assert len(hub.family) > 5
+        assert hub.stop() == 0
+        assert gone(hub.family)
+        assert not open_ports(address)
+        assert not (hub.folder / ".rosterhub/run.json").exists()
+
     def test_ctrl_c_before_it_is_ready_ends_with_130(self, folder: Path) -> None:
         with running(folder) as hub:
             hub.wait_for(lambda: "Starting gateway" in hub.log.read_text())
@@ -285,23 +296,16 @@ class TestStopping:
             assert hub.stop() == 130
         assert gone(family)
 
-    def test_ctrl_c_ends_everything_it_started(self, folder: Path) -> None:
-        with running(folder) as hub:
-            hub.wait_until_ready()
-            address = hub.facts["base_url"]
-            assert len(hub.family) > 5
-            assert hub.stop() == 0
-        assert gone(hub.family)
-        assert not open_ports(address)
-        assert not (folder / ".rosterhub/run.json").exists()
-
     def test_the_next_start_finds_the_data_and_imports_nothing(self, used_folder: Path) -> None:
         data = used_folder / ".rosterhub"
         kept = ("admin-key", "demo-key", "demo-client")
         keys = [(data / name).read_text().strip() for name in kept]
+        began = datetime.now(UTC)
         with running(used_folder) as hub:
             hub.wait_until_ready()
-            assert [run["version"] for run in hub.get("/api/v1/imports")["items"]] == [1]
+            runs = hub.get("/api/v1/imports")["items"]
+            assert 1 in [run["version"] for run in runs]
+            assert not [run for run in runs if datetime.fromisoformat(run["created_at"]) > began]
             client = f"{hub.facts['client_id']} {hub.facts['client_secret']}"
             assert [hub.facts["admin_key"], hub.facts["api_key"], client] == keys
             assert hub.stop(signal.SIGTERM) == 0

@@ -31,7 +31,9 @@ CODE = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```\w*\n.*?^```$", re.MULTILINE | re.DOTALL)
 TYPED = re.compile(r"^(?:[$#] |  )(?:\S*/)?((?:rosterhub|make) .+)$", re.MULTILINE)
 ADDRESS = re.compile(
-    r"/(?:api/v1|ims|health|metrics|token)(?![\w.])[\w/{}-]*(?:\.(?:csv|ndjson)\b)?", re.ASCII
+    r"(?<![\w./])/(?:api/v1|ims|health|metrics|token|docs|openapi)(?![\w])[\w/{}-]*"
+    r"(?:\.(?:csv|ndjson|json)\b)?",
+    re.ASCII,
 )
 
 any_language = pytest.mark.parametrize("language", LANGUAGES)

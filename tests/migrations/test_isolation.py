@@ -19,6 +19,8 @@ NOT_FOR_THE_APP = {"client_secrets", "cors_origins", "keys"}
 CONTROL_READS = {
     *("audit_chains", "clients", "districts", "mapping_previews", "runs"),
     *("webhook_deliveries", "webhooks"),
+    *("feed_progress", "feed_sums"),
+    *("exports", "schedules"),
     *NOT_FOR_THE_APP,
 }
 

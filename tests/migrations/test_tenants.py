@@ -22,6 +22,17 @@ CONTROL_READS = {
     "cors_origins": None,
     "audit_chains": None,  # how far each is, for the heads; of the entries it reads none
     "districts": None,
+    "feed_progress": None,
+    "feed_sums": {"tenant_id", "lens", "version"},
+    "exports": {
+        "tenant_id",
+        "id",
+        "state",
+        "created_at",
+        "started_at",
+        "next_run_at",
+        "lease_until",
+    },
     "keys": None,
     "mapping_previews": {"tenant_id", "state", "created_at"},
     "runs": {
@@ -39,6 +50,7 @@ CONTROL_READS = {
     },
     "webhook_deliveries": {"tenant_id", "webhook_id", "state", "next_at"},
     "webhooks": {"tenant_id", "id", "enabled", "timeouts", "paused_until", "failing_since"},
+    "schedules": {"tenant_id", "id", "next_at"},
 }
 PROTECTION = """
     select c.relname, c.relrowsecurity and c.relforcerowsecurity,
@@ -77,7 +89,7 @@ def unprotected(admin: Admin, table: str) -> list[str]:
 
 
 def test_every_table_of_a_tenant_is_protected(admin: Admin, tenant_tables: list[str]) -> None:
-    assert len(tenant_tables) == 2 * len(ROSTERING) + 28
+    assert len(tenant_tables) == 2 * len(ROSTERING) + 35
     assert {table: unprotected(admin, table) for table in tenant_tables} == {
         table: [] for table in tenant_tables
     }

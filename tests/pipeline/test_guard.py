@@ -87,7 +87,7 @@ def first(package: "Package", letter: str, number: int) -> list[str]:
 class TestShares:
     @pytest.fixture
     def loaded(self, district: "District", town: "Package") -> "District":
-        district.push(full(town))
+        district.has(full(town))
         return district
 
     @pytest.mark.parametrize(("gone", "state"), [(4, "applied"), (5, "held")])
@@ -183,7 +183,7 @@ class TestAbsentFiles:
         assert ("absent_file", "users", None) in reasons(run)
 
     def test_a_delta_is_never_full(self, district: "District", town: "Package") -> None:
-        district.push(town)
+        district.has(town)
         decide(district, absent_files=True)
         west = {"sourcedId": "west", "name": "西小学校", "type": "school"}
         assert pushed(district, town.only().delta("orgs", west))["state"] == "applied"
@@ -248,7 +248,7 @@ class TestUndone:
     def test_what_was_undone_is_held_until_it_is_released(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         wrong = town.drop("enrollments", "e1").change("users", "taro", {"givenName": "誤"})
         district.push(wrong)
         district.hub.admin.execute(

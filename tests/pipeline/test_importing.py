@@ -172,7 +172,7 @@ class TestUnchanged:
     def test_a_single_file_that_is_the_same_writes_nothing(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         writes = district.writes()
         modes: tuple[Mode, Mode] = ("bulk", "upsert")
         for number, file in enumerate(town.rows):
@@ -184,7 +184,7 @@ class TestUnchanged:
     def test_a_delta_that_repeats_what_is_stored_writes_nothing(
         self, district: "District", town: "Package", nothing: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         writes = district.writes()
         delta = nothing
         for file, rows in town.rows.items():
@@ -254,7 +254,7 @@ class TestDistricts:
     def test_a_reference_is_not_satisfied_by_another_district(
         self, district: "District", other: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         done = other.push(town.only("enrollments"))
         assert done.state == "rejected"
         assert done.rules >= {"reference.missing"}
@@ -375,7 +375,7 @@ class TestFindings:
             for n in range(4)
         ]
         poor = town.put("users", *strangers)
-        district.push(town)
+        district.has(town)
         done = district.push(poor, limits=Limits(findings_max=3))
         assert (done.state, len(done.findings)) == ("applied", 4)
 
@@ -530,7 +530,7 @@ class TestSingleFiles:
     def test_a_single_japanese_file_needs_no_users_to_be_recognised(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         guarded = town.change("enrollments", "e2", {"role": "guardian"})
         done = district.push(guarded, entity="enrollments", mode="upsert")
         assert (done.state, done.rules) == ("applied", {"value.unusual"})
@@ -538,7 +538,7 @@ class TestSingleFiles:
     def test_a_japanese_package_without_users_is_recognised(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         guarded = town.change("enrollments", "e2", {"role": "guardian"}).only("enrollments")
         done = district.push(guarded)
         assert (done.state, done.rules) == ("applied", {"value.unusual"})
@@ -547,7 +547,7 @@ class TestSingleFiles:
     def test_a_single_file_without_rows_changes_nothing(
         self, district: "District", town: "Package", mode: Mode
     ) -> None:
-        district.push(town)
+        district.has(town)
         header = town.text("demographics").split("\r\n")[0].encode()
         for data in (header, header + b"\r\n"):
             done = district.push(data, entity="demographics", mode=mode)

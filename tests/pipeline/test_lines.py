@@ -79,7 +79,7 @@ class TestUnchanged:
     def test_no_line_is_parsed_twice(
         self, district: "District", town: "Package", read: list[int]
     ) -> None:
-        district.push(town)
+        district.has(town)
         assert sum(read) == sum(map(len, town.rows.values()))
         read.clear()
         done = district.push(town.reversed())
@@ -98,7 +98,7 @@ class TestUnchanged:
     def test_only_what_differs_is_parsed(
         self, district: "District", town: "Package", book: "Book", read: list[int]
     ) -> None:
-        district.push(town)
+        district.has(town)
         book.push(town)
         read.clear()
         other = town.change("users", "hana", {"givenName": "花"}).drop("enrollments", "e1")

@@ -146,7 +146,7 @@ class TestReview:
         assert (run["version"], run["counts"]) == (end.version, end.counts)
 
     def test_what_is_shown_is_what_comes(self, district: "District", town: "Package") -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         run_id = shown(district, changed(town))
         preview = district.run(run_id)["preview"]
@@ -159,7 +159,7 @@ class TestReview:
     def test_schools_are_counted_with_what_happens_in_them(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         run_id = shown(district, changed(town))
         found = {
@@ -226,7 +226,7 @@ class TestReview:
     def test_unchanged_packages_wait_too_and_make_no_version(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         end = approved(district, shown(district, town))
         assert (end.state, end.version) == ("applied", 1)
@@ -253,7 +253,7 @@ class TestBase:
     def test_nothing_is_applied_to_another_version(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, {**REVIEW, "newer": "wait"})
         run_id = shown(district, changed(town))
         district.hub.admin.execute(
@@ -271,7 +271,7 @@ class TestBase:
     def test_nothing_is_applied_that_was_not_shown(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         run_id = shown(district, changed(town))
         table = Identifier(*kept_rows(run_id, BY_FILE["users"]))
@@ -304,7 +304,7 @@ class TestInterrupted:
     def test_an_approval_that_is_interrupted_is_carried_out_by_the_next_attempt(
         self, district: "District", town: "Package", stage: str
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         run_id = shown(district, changed(town))
         diff = district.run(run_id)["diff"]
@@ -408,8 +408,8 @@ class TestKept:
     def test_what_is_held_later_is_copied_whole(
         self, district: "District", other: "District", town: "Package"
     ) -> None:
-        district.push(town)
-        other.push(town)
+        district.has(town)
+        other.has(town)
         decide(district, {"guard": {"deletions": 0.1, "at_least": 1, "absent_files": False}})
         run_id = shown(district, changed(town))
         assert district.run(run_id)["state"] == "held"
@@ -422,7 +422,7 @@ class TestNewer:
     def test_a_newer_package_takes_the_place_of_one_that_waits(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         first = shown(district, changed(town))
         second = shown(district, changed(town).reversed())
@@ -454,7 +454,7 @@ class TestNewer:
     def test_one_that_waits_can_be_answered_while_a_newer_one_is_applied(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         waiting = shown(district, changed(town), apply="review")
         path = district.hub.stored(changed(town), None)
         district.hub.queued(district.tenant_id, path, None, None)
@@ -478,7 +478,7 @@ class TestNewer:
     def test_changes_that_the_newer_one_does_not_say_again_are_not_dropped(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         waiting = shown(district, changed(town))
         delta = town.only().delta("orgs", WEST)
@@ -533,7 +533,7 @@ class TestExclusions:
     def test_what_depends_on_an_excluded_record_is_excluded_too(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         package = (
             town.put("orgs", WEST)
@@ -577,7 +577,7 @@ class TestExclusions:
     def test_a_deletion_stays_out_where_a_record_would_be_left_without_it(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         package = town.drop("classes", "c3").drop("enrollments", "e2")
         run_id = shown(district, package)
@@ -589,7 +589,7 @@ class TestExclusions:
         ]
 
     def test_parts_stay_out_with_their_user(self, district: "District", town: "Package") -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         package = town.change("users", "taro", {"givenName": "x"}).change(
             "roles", "r-taro", {"beginDate": "2026-04-02"}
@@ -602,7 +602,7 @@ class TestExclusions:
     def test_what_is_gone_belongs_to_the_school_where_it_was(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         run_id = shown(district, town.drop("enrollments", "e2", "e3"))
         found = excluded(district, run_id, schools=["south"])
@@ -612,7 +612,7 @@ class TestExclusions:
     def test_the_approval_names_the_hash_of_what_remains(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, REVIEW)
         run_id = shown(district, changed(town))
         whole = district.run(run_id)["diff"]

@@ -114,7 +114,7 @@ class TestMissing:
     def test_a_tombstone_does_not_count(
         self, district: "District", town: "Package", nothing: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         district.push(town.drop("enrollments", "e2").only("enrollments"))
         district.push(nothing.delta("classes", town.row("classes", "c3"), status="tobedeleted"))
         done = district.push(nothing.delta("enrollments", town.row("enrollments", "e2")))
@@ -124,7 +124,7 @@ class TestMissing:
     def test_a_row_to_be_deleted_may_point_anywhere(
         self, district: "District", town: "Package", nothing: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         row = {**town.row("enrollments", "e1"), "classSourcedId": "gone", "userSourcedId": "no"}
         done = district.push(nothing.delta("enrollments", row, status="tobedeleted"))
         assert done.state == "applied", done.findings
@@ -194,7 +194,7 @@ class TestVanished:
         """Delete each record that the column points at, and leave whoever points."""
         entity, column = reference
         town = lawful(town, column)
-        district.push(town)
+        district.has(town)
         wanted = {
             (row["sourcedId"], key)
             for row in town.rows[entity.file]
@@ -228,7 +228,7 @@ class TestVanished:
     def test_it_may_go_with_all_that_points_at_it(
         self, district: "District", town: "Package", nothing: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         gone = nothing
         for file, key in (
             ("users", "hana"),
@@ -244,7 +244,7 @@ class TestVanished:
     def test_it_may_go_when_what_pointed_at_it_points_elsewhere(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         moved = town.change(
             "enrollments", "e2", {"classSourcedId": "c1", "schoolSourcedId": "north"}
         )
@@ -254,7 +254,7 @@ class TestVanished:
     def test_tombstones_may_point_at_what_goes(
         self, district: "District", town: "Package", nothing: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         district.push(town.only("enrollments").drop("enrollments", "e2"))
         done = district.push(
             nothing.delta("classes", town.row("classes", "c3"), status="tobedeleted")

@@ -18,12 +18,13 @@ from pipeline.undo import Undo
 from schemas.identity import IDENTITIES, space
 from schemas.proposals import kept_map
 from schemas.roster import BY_FILE, ROSTERING
+from tests.pipeline.conftest import TOWN
 from tests.pipeline.test_proposals import answered, attempt, decide, image, shown
 
 if TYPE_CHECKING:
     from schemas.events import RunEnded
     from schemas.roster import AnyEntity
-    from tests.pipeline.conftest import District, Package
+    from tests.pipeline.conftest import District, Hub, Package
 
 GUARD = {
     "guard": {
@@ -137,16 +138,27 @@ def taken_back(district: "District", version: int) -> "RunEnded":
 @pytest.fixture
 def settled(district: "District", town: "Package") -> "District":
     """A town with one version, guarded."""
-    assert district.push(town).state == "applied"
+    district.has(town)
     decide(district, GUARD)
     return district
 
 
-@pytest.fixture
-def rekeyed(settled: "District", town: "Package") -> "District":
+@pytest.fixture(scope="module")
+def model(hub: "Hub") -> "District":
     """The same after its source gave everything another id, and that was accepted."""
-    assert accepted(settled, shown(settled, renamed(town, *EVERYTHING))).state == "applied"
-    return settled
+    district = hub.district()
+    district.has(TOWN)
+    decide(district, GUARD)
+    assert accepted(district, shown(district, renamed(TOWN, *EVERYTHING))).state == "applied"
+    return district
+
+
+@pytest.fixture
+def rekeyed(hub: "Hub", model: "District", district: "District") -> "District":
+    """A copy of it, to push to."""
+    hub.copy(model, district)
+    decide(district, GUARD)
+    return district
 
 
 class TestRecognised:
@@ -347,7 +359,7 @@ class TestNotAccepted:
     def test_the_plain_diff_may_be_approved_instead(
         self, settled: "District", other: "District", town: "Package"
     ) -> None:
-        other.push(town)
+        other.has(town)
         package = renamed(town, *EVERYTHING)
         run_id = shown(settled, package)
         asked(settled, run_id)

@@ -137,7 +137,7 @@ class TestCascade:
     def test_records_that_need_what_goes_go_too(
         self, district: "District", town: "Package"
     ) -> None:
-        district.push(town)
+        district.has(town)
         decide(district, cascade=True)
         done = district.push(town.only("courses").drop("courses", "ja"))
         assert done.state == "applied", done.findings
@@ -155,7 +155,7 @@ class TestCascade:
         self, district: "District", town: "Package"
     ) -> None:
         """Nobody is deleted because the home class is."""
-        district.push(town)
+        district.has(town)
         decide(district, cascade=True)
         done = district.push(town.only("classes").drop("classes", "c2"))
         assert done.state == "rejected"
@@ -165,7 +165,7 @@ class TestCascade:
 
     def test_a_list_needs_one_of_its_records(self, district: "District", town: "Package") -> None:
         town = town.in_terms()
-        district.push(town)
+        district.has(town)
         decide(district, cascade=True)
         done = district.push(town.only("academicSessions").drop("academicSessions", "t1"))
         assert {(f.file, f.sourced_id) for f in done.findings if f.severity == "error"} == {
@@ -173,6 +173,6 @@ class TestCascade:
         }
 
     def test_by_default_it_is_an_error(self, district: "District", town: "Package") -> None:
-        district.push(town)
+        district.has(town)
         done = district.push(town.only("courses").drop("courses", "ja"))
         assert done.rules == {"reference.vanished"}

@@ -4,9 +4,8 @@ The book of conftest.py says what must come out; every test here ends with both 
 """
 
 import random
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,23 +15,36 @@ from schemas.runs import Mode
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Book, District, Package, Push
 
-Both: TypeAlias = Callable[..., "Push"]
 ORG = {"sourcedId": "west", "name": "西小学校", "type": "school", "parentSourcedId": "board"}
+
+
+@dataclass(frozen=True)
+class Both:
+    """A district and its book; whatever happens to both, they agree afterwards."""
+
+    district: "District"
+    book: "Book"
+
+    def __call__(
+        self, package: "Package", entity: str | None = None, mode: Mode | None = None
+    ) -> "Push":
+        done = self.district.push(package, entity=entity, mode=mode)
+        assert done.state == "applied", done.findings
+        expected = self.book.push(package.only(entity) if entity else package, mode)
+        assert done.counts == expected
+        self.district.agrees(self.book)
+        return done
+
+    def begin(self, package: "Package") -> None:
+        """A first push of which nothing is asked but what it leaves."""
+        self.district.has(package)
+        self.book.push(package)
+        self.district.agrees(self.book)
 
 
 @pytest.fixture
 def push(district: "District", book: "Book") -> Both:
-    """Push to the district and to the book, and see that they agree."""
-
-    def both(package: "Package", entity: str | None = None, mode: Mode | None = None) -> "Push":
-        done = district.push(package, entity=entity, mode=mode)
-        assert done.state == "applied", done.findings
-        expected = book.push(package.only(entity) if entity else package, mode)
-        assert done.counts == expected
-        district.agrees(book)
-        return done
-
-    return both
+    return Both(district, book)
 
 
 class TestMutations:
@@ -69,7 +81,7 @@ class TestMutations:
 
     def test_every_column_counts(self, push: Both, town: "Package") -> None:
         """A value more and a value less in each column of every file, one push for all."""
-        push(town)
+        push.begin(town)
         more = {"middleName": "M", "sms": "1", "pronouns": "she", "metadata.jp.homeClass": "c2"}
         changed = town.change("users", "mother", more).change("users", "father", {"email": "a@b"})
         changed = changed.change("users", "taro", {"userIds": "", "sms": ""})
@@ -82,7 +94,7 @@ class TestMutations:
     def test_a_change_and_back_are_two_versions(
         self, push: Both, town: "Package", district: "District"
     ) -> None:
-        push(town)
+        push.begin(town)
         push(town.change("orgs", "south", {"name": "みなみ"}))
         push(town)
         assert [row["version"] for row in district.history("orgs")] == [1, 2]
@@ -94,12 +106,12 @@ class TestStates:
     """The state table of the binding: bulk without, bulk with, delta active, delta tobedeleted."""
 
     def test_no_record(self, push: Both, town: "Package", nothing: "Package") -> None:
-        push(town)
+        push.begin(town)
         push(nothing.delta("orgs", ORG, status="tobedeleted"))
         push(nothing.delta("orgs", ORG))
 
     def test_active(self, push: Both, town: "Package", nothing: "Package") -> None:
-        push(town.put("orgs", ORG))
+        push.begin(town.put("orgs", ORG))
         push(town.put("orgs", ORG))
         push(nothing.delta("orgs", {**ORG, "name": "にし"}))
         push(nothing.delta("orgs", ORG, status="tobedeleted"))
@@ -107,7 +119,7 @@ class TestStates:
         push(town)
 
     def test_tombstone(self, push: Both, town: "Package", nothing: "Package") -> None:
-        push(town.put("orgs", ORG))
+        push.begin(town.put("orgs", ORG))
         push(town)
         push(town)  # without it again: nothing
         push(nothing.delta("orgs", ORG, status="tobedeleted"))
@@ -130,7 +142,7 @@ class TestStates:
     def test_a_delta_leaves_alone_what_it_does_not_list(
         self, push: Both, town: "Package", nothing: "Package", district: "District"
     ) -> None:
-        push(town)
+        push.begin(town)
         before = district.writes()
         push(nothing.delta("enrollments", town.row("enrollments", "e1"), status="tobedeleted"))
         after = district.writes()
@@ -138,7 +150,7 @@ class TestStates:
         assert changed == {"e1"}
 
     def test_bulk_and_delta_in_one_package(self, push: Both, town: "Package") -> None:
-        push(town)
+        push.begin(town)
         mixed = town.only("orgs", "courses").put("orgs", ORG)
         mixed = mixed.delta(
             "enrollments", {**town.row("enrollments", "e1"), "endDate": "2027-03-31"}
@@ -150,7 +162,7 @@ class TestStates:
     def test_a_single_file_deletes_only_in_bulk(
         self, push: Both, town: "Package", district: "District", mode: Mode
     ) -> None:
-        push(town)
+        push.begin(town)
         fewer = town.drop("enrollments", "e1", "e2")
         fewer = fewer.put("enrollments", {**town.row("enrollments", "e1"), "sourcedId": "e9"})
         push(fewer.change("enrollments", "e3", {"endDate": "2027-03-31"}), "enrollments", mode)
@@ -158,7 +170,7 @@ class TestStates:
         assert gone == ({"e1", "e2"} if mode == "bulk" else set())
 
     def test_a_single_delta(self, push: Both, town: "Package", nothing: "Package") -> None:
-        push(town)
+        push.begin(town)
         delta = nothing.delta("orgs", ORG).delta("orgs", {**ORG, "sourcedId": "east"})
         push(delta, "orgs", "delta")
         push(nothing.delta("orgs", ORG, status="tobedeleted"), "orgs", "delta")
@@ -175,7 +187,7 @@ class TestStates:
         )
 
     def test_absent_leaves_alone(self, push: Both, town: "Package", district: "District") -> None:
-        push(town)
+        push.begin(town)
         before = district.writes()
         for file in ("demographics", "enrollments", "roles"):
             push(town.only(file))
@@ -188,7 +200,7 @@ class TestParts:
     def test_a_changed_part_touches_its_user(
         self, push: Both, town: "Package", district: "District"
     ) -> None:
-        push(town)
+        push.begin(town)
         done = push(town.change("roles", "r-teacher2", {"role": "aide"}))
         assert done.counts["users"] == {"rows": 5, "unchanged": 5, "touched": 1}
         assert district.records("users")["teacher"]["version"] == 2
@@ -202,13 +214,13 @@ class TestParts:
     def test_a_part_alone_in_the_package_touches_too(
         self, push: Both, town: "Package", district: "District"
     ) -> None:
-        push(town)
+        push.begin(town)
         done = push(town.change("userProfiles", "p-taro", {"username": "t"}).only("userProfiles"))
         assert done.counts["users"] == {"touched": 1}
         assert district.record_counts()[("users", "active")] == 5
 
     def test_a_new_and_a_deleted_part_touch(self, push: Both, town: "Package") -> None:
-        push(town)
+        push.begin(town)
         role = {**town.row("roles", "r-mother"), "sourcedId": "r-new", "roleType": "secondary"}
         assert push(town.put("roles", role)).counts["users"]["touched"] == 1
         assert push(town).counts["users"]["touched"] == 1
@@ -217,7 +229,7 @@ class TestParts:
     def test_a_part_that_moves_touches_both_users(
         self, push: Both, town: "Package", district: "District"
     ) -> None:
-        push(town)
+        push.begin(town)
         done = push(town.change("roles", "r-teacher2", {"userSourcedId": "mother"}))
         assert done.counts["users"]["touched"] == 2
         moved = {k for k, row in district.records("users").items() if row["version"] == 2}
@@ -226,7 +238,7 @@ class TestParts:
     def test_a_user_who_changes_with_a_part_changes_once(
         self, push: Both, town: "Package", district: "District"
     ) -> None:
-        push(town)
+        push.begin(town)
         both = town.change("roles", "r-taro", {"endDate": ""}).change("users", "taro", {"sms": "1"})
         done = push(both)
         assert done.counts["users"] == {"rows": 5, "updated": 1, "unchanged": 4}
@@ -235,7 +247,7 @@ class TestParts:
     def test_several_changed_parts_touch_once(
         self, push: Both, town: "Package", district: "District"
     ) -> None:
-        push(town)
+        push.begin(town)
         done = push(
             town.change("roles", "r-taro", {"endDate": ""}).change(
                 "userProfiles", "p-taro", {"applicationId": ""}
@@ -250,14 +262,14 @@ class TestParts:
     def test_users_whose_parts_are_the_same_are_not_touched(
         self, push: Both, town: "Package", district: "District"
     ) -> None:
-        push(town)
+        push.begin(town)
         push(town.change("demographics", "taro", {"sex": "other"}))
         assert district.history("users") == []
 
     def test_a_user_goes_with_the_parts(
         self, push: Both, town: "Package", district: "District"
     ) -> None:
-        push(town)
+        push.begin(town)
         alone = town.drop("users", "teacher").drop("roles", "r-teacher", "r-teacher2")
         alone = alone.drop("enrollments", "e4")
         done = push(alone)
@@ -270,7 +282,7 @@ class TestHistory:
     def test_before_images_are_what_stood_before(
         self, push: Both, town: "Package", district: "District"
     ) -> None:
-        push(town)
+        push.begin(town)
         push(town.change("users", "taro", {"givenName": "一", "grades": "P2,P3"}))
         push(town.change("users", "taro", {"givenName": "二"}).drop("enrollments", "e1"))
         images = [
@@ -286,7 +298,7 @@ class TestHistory:
         self, push: Both, town: "Package", district: "District", book: "Book", seed: int
     ) -> None:
         chance = random.Random(seed)
-        push(town)
+        push.begin(town)
         package = town
         for _ in range(6):
             after = walked(package, town, chance)
@@ -302,7 +314,7 @@ class TestHistory:
     def test_a_wrong_book_is_noticed(
         self, push: Both, town: "Package", district: "District", book: "Book"
     ) -> None:
-        push(town)
+        push.begin(town)
         push(town.change("users", "taro", {"sms": "1"}))
         book.history["users"][0]["until_version"] = 3
         with pytest.raises(AssertionError):

@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from schemas.events import (
     EVENT,
     Event,
+    ExportAdvanced,
+    ExportEnded,
     FileAdvanced,
     RunEnded,
     RunStarted,
@@ -20,9 +22,11 @@ from schemas.jobs import (
     QUEUES,
     ImportRoster,
     Job,
+    PrepareDeltas,
     PreviewMapping,
     PurgeDistrict,
     SendWebhooks,
+    WriteExport,
 )
 from schemas.runs import STAGES
 from workers.port import message
@@ -31,8 +35,10 @@ RUN = UUID("00000000-0000-4000-8000-000000000001")
 SENT = (
     ImportRoster(tenant_id=7, run_id=RUN),
     PurgeDistrict(tenant_id=7),
+    PrepareDeltas(tenant_id=7),
     PreviewMapping(tenant_id=7, preview_id=RUN),
     SendWebhooks(tenant_id=7),
+    WriteExport(tenant_id=7, export_id=RUN),
 )
 EVENTS: tuple[Event, ...] = (
     RunStarted(run_id=RUN, attempt=2),
@@ -46,6 +52,8 @@ EVENTS: tuple[Event, ...] = (
         findings={"warning": 1},
     ),
     RunEnded(run_id=RUN, state="rejected"),
+    ExportAdvanced(run_id=RUN, file="users", done=3, total=9),
+    ExportEnded(run_id=RUN, state="completed", version=3, counts={"users": 9}, bytes=1000),
 )
 
 

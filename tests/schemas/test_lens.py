@@ -58,7 +58,7 @@ def test_an_empty_lens_hides_what_has_to_be_granted() -> None:
         "userIds",
         "userMasterIdentifier",
     }
-    assert hidden(UserProfile, Lens()) == {"credentials.username"}
+    assert hidden(UserProfile, Lens()) == {"credentials.username", "description"}
     assert "birthDate" in hidden(Demographics, Lens())
     assert hidden(Org, Lens()) == set()
 

@@ -29,9 +29,12 @@ from loadtests.rosters import District, write_package
 from pipeline import claims
 from pipeline.claims import Claim
 from pipeline.database import connect
+from pipeline.exporting import as_asked
 from schemas.events import Emit
+from schemas.exports import Wanted
 from schemas.objects import upload_key
 from schemas.settings import PREFIX, Settings, plain
+from workers.exports import Exporter
 from workers.imports import Importer
 from workers.objects import open_store
 
@@ -84,6 +87,27 @@ class Hub:
         )
         return run_id
 
+    def export(self, tenant_id: int, **wanted: object) -> UUID:
+        """An export, as the gateway asks for it."""
+        export_id = uuid4()
+        self.admin.execute(
+            "insert into exports (tenant_id, id, wanted, created_by) values (%s, %s, %s, 'test')",
+            [tenant_id, export_id, as_asked(Wanted.model_validate(wanted))],
+        )
+        return export_id
+
+    def exported(self, export_id: UUID) -> Mapping[str, Any]:
+        """The row of an export."""
+        with self.admin.cursor(row_factory=dict_row) as cursor:
+            row = cursor.execute("select * from exports where id = %s", [export_id]).fetchone()
+        assert row is not None
+        return row
+
+    def files(self, prefix: str) -> list[str]:
+        """The keys of the objects below a prefix."""
+        pages = obstore.list(self.store, prefix=prefix)
+        return [each["path"] for page in pages for each in page]
+
     def run(self, run_id: UUID) -> Mapping[str, Any]:
         with self.admin.cursor(row_factory=dict_row) as cursor:
             row = cursor.execute("select * from runs where id = %s", [run_id]).fetchone()
@@ -124,7 +148,7 @@ class Hub:
         assert claim is not None
         return claim
 
-    def wait(self, done: Callable[[], object], patience: float = 10.0) -> float:
+    def wait(self, done: Callable[[], object], patience: float = 30.0) -> float:
         """Wait until that is so; answer how many seconds it took."""
         began = time.monotonic()
         while not done():
@@ -194,6 +218,22 @@ def importer(hub: Hub) -> Make:
             "test",
             stopping or threading.Event(),
         )
+
+    return make
+
+
+MakeExporter: TypeAlias = Callable[..., Exporter]
+
+
+@pytest.fixture
+def exporter(hub: Hub) -> MakeExporter:
+    """The same for exports."""
+
+    def make(
+        emit: Emit = lambda _: None, stopping: threading.Event | None = None, **changes: object
+    ) -> Exporter:
+        settings = hub.settings.model_copy(update=changes)
+        return Exporter(settings, hub.store, emit, "test", stopping or threading.Event())
 
     return make
 

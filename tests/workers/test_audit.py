@@ -222,8 +222,7 @@ def test_heads_go_when_no_entry_is_left_that_they_could_speak_of(
 
 def test_workers_that_stop_leave_the_heads_behind(hub: Hub, kept: Kept, start: Start) -> None:
     tenant_id = hub.district()
-    work = start(import_processes=0)
-    hub.wait(lambda: work.children("service"), 20)
+    work = start("--process", "service")
     hub.wait(lambda: "worker_started" in work.lines, 20)
     chains = Chains(str(uuid4()), "gateway")
     with connect(hub.url, role="rosterhub_control") as control:

@@ -37,9 +37,10 @@ from schemas.columns import Choice, Day, Flag, Key, Pairs, Refs, Text, Texts, Wh
 from schemas.erasure import OWNERS, personal
 from schemas.roster import AnyEntity
 from schemas.settings import Settings
-from tests.conftest import renamed
+from tests.databases import renamed
 from tests.pipeline.conftest import TOWN, Package
 from tests.workers.conftest import ROOT, Hub
+from workers.exports import Exporter
 from workers.imports import Importer
 from workers.objects import open_store
 from workers.observers import all_of, to_log, to_stream
@@ -173,6 +174,10 @@ class Site:
         emit = all_of(to_stream(settings.redis_url.get_secret_value()), to_log)
         return Importer(settings, self.hub.store, emit, "test", threading.Event())
 
+    def exporter(self) -> Exporter:
+        own = self.importer()
+        return Exporter(own.settings, own.store, own.emit, own.worker, own.stopping)
+
     def push(self, body: bytes, state: str, **run: object) -> UUID:
         run_id = self.hub.push(self.tenant_id, body)
         if run:
@@ -206,7 +211,7 @@ class Site:
 
     def rest(self) -> dict[str, str]:
         """What must be as it was when an attempt has died: the database, but for what it counts."""
-        moving = {"runs", "erasures", "uploads", "known_lines"}
+        moving = {"runs", "erasures", "uploads", "known_lines", "exports"}
         digest = SQL(
             "select md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from {} t"
         )
@@ -254,6 +259,8 @@ def settled(site: Site) -> None:
         "insert into sort_keys (tenant_id, value, key) values (%s, %s, '')",
         [site.tenant_id, NEEDLES[0].decode()],
     )
+    site.hub.export(site.tenant_id)
+    site.exporter().attempt(site.tenant_id)
 
 
 @pytest.fixture(scope="module")
@@ -332,7 +339,7 @@ def test_nothing_is_left_anywhere(site: Site) -> None:
     assert {place.rpartition("kept_")[2].partition("_")[2] for place in kept} == {
         entity.table for entity in OWNERS
     }
-    others = {"findings", "mapping_previews", "sort_keys", "uploads", "lines"}
+    others = {"findings", "mapping_previews", "sort_keys", "uploads", "lines", "exports"}
     assert site.places() - kept == ROSTER | others, "the canaries are where they are looked for"
     run_id = site.ask(PUPIL)
     with capture_logs() as log:
@@ -344,7 +351,7 @@ def test_nothing_is_left_anywhere(site: Site) -> None:
     assert {store for store, rows in receipt["rows"].items() if rows} >= ROSTER | {
         *("findings", "changes", "previews", "sort_keys")
     }
-    assert receipt["files"]["uploads"] == 4
+    assert (receipt["files"]["uploads"], receipt["files"]["exports"]) == (4, 1)
 
 
 def test_what_no_canary_can_stand_in_is_empty_too(site: Site) -> None:
@@ -389,6 +396,7 @@ import os, signal, sys, threading
 from pipeline import publish
 from pipeline.erasing import files
 from schemas.settings import Settings
+from workers.exports import Exporter
 from workers.imports import Importer
 from workers.objects import open_store
 

@@ -166,11 +166,11 @@ def test_every_kind_is_a_writer_and_they_come_in_the_order_made(hub: Hub, distri
 
 
 def test_every_declared_kind_and_no_other_is_accepted(hub: Hub, district: int) -> None:
-    given = {"import": "upload_id", "undo": "undoes"}
-    assert {*given} == {*get_args(claims.Kind)}
-    for run_id, kind in ((hub.push(district), "undo"), (undo(hub, district, 1), "import")):
-        with pytest.raises(CheckViolation):
-            hub.change(run_id, kind=kind)
+    kinds = {*get_args(claims.Kind)}
+    for run_id, own in ((hub.push(district), "import"), (undo(hub, district, 1), "undo")):
+        for kind in kinds - {own}:
+            with pytest.raises(CheckViolation):
+                hub.change(run_id, kind=kind)
         with pytest.raises(CheckViolation):
             hub.change(run_id, kind="dance")
 

@@ -297,35 +297,36 @@ def test_what_is_sent_arrives_byte_by_byte(receiver: Receiver) -> None:
     assert got.headers["host"] == f"127.0.0.1:{receiver.port}"
 
 
+ANSWERED: tuple[tuple[Manner, str | None], ...] = (
+    (says(200, body=b"thanks"), None),
+    (says(299), None),
+    (answers(b"HTTP/1.1 200 OK\r\n\r\nuntil the end"), None),
+    (
+        answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        None,
+    ),
+    (answers(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n\r\n"), None),
+    (says(199), "answer_refused"),
+    (says(304), "redirected"),
+    (says(400), "answer_refused"),
+    (says(410), "gone"),
+    (says(500), "answer_refused"),
+    (drops, "cut_off"),
+    (cuts, "cut_off"),
+    (answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nok"), "cut_off"),
+    (answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"), "cut_off"),
+    (answers(b"SSH-2.0-OpenSSH_9.2\r\n"), "cut_off"),
+    (answers(b"\0" * 100), "cut_off"),
+    (answers(b"HTTP/1.1 two OK\r\n\r\n"), "cut_off"),
+    (answers(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"), None),
+    (answers(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000 + b"\r\n"), "cut_off"),
+    (answers(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 50_000 + b"\r\n\r\n"), "head_too_large"),
+    (answers(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000), "head_too_large"),
+)
+
+
 @pytest.mark.parametrize(
-    ("manner", "failure"),
-    [
-        (says(200, body=b"thanks"), None),
-        (says(299), None),
-        (answers(b"HTTP/1.1 200 OK\r\n\r\nuntil the end"), None),
-        (
-            answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
-            None,
-        ),
-        (answers(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n\r\n"), None),
-        (says(199), "answer_refused"),
-        (says(304), "redirected"),
-        (says(400), "answer_refused"),
-        (says(410), "gone"),
-        (says(500), "answer_refused"),
-        (drops, "cut_off"),
-        (cuts, "cut_off"),
-        (answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nok"), "cut_off"),
-        (answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"), "cut_off"),
-        (answers(b"SSH-2.0-OpenSSH_9.2\r\n"), "cut_off"),
-        (answers(b"\0" * 100), "cut_off"),
-        (answers(b"HTTP/1.1 two OK\r\n\r\n"), "cut_off"),
-        (answers(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"), None),
-        (answers(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000 + b"\r\n"), "cut_off"),
-        (answers(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 50_000 + b"\r\n\r\n"), "head_too_large"),
-        (answers(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000), "head_too_large"),
-    ],
-    ids=repr,
+    ("manner", "failure"), ANSWERED, ids=[str(number) for number in range(len(ANSWERED))]
 )
 def test_an_answer_counts_when_it_is_whole_and_says_so(
     receiver: Receiver, manner: Manner, failure: str | None

@@ -6,10 +6,11 @@ from tests.workers.conftest import Hub, Package, Start, Work
 from workers.port import ring_on
 
 FAR = 60.0  # seconds; nobody looks by himself meanwhile
+SOON = 10.0  # seconds, however busy the machine is
 
 
 def begun(hub: Hub, work: Work) -> Work:
-    hub.wait(lambda: "worker_started" in work.lines, patience=20)
+    hub.wait(lambda: "worker_started" in work.lines)
     return work
 
 
@@ -20,7 +21,7 @@ def test_work_is_found_without_a_bell(
     run_id = hub.push(district, package())
     hub.wait(lambda: hub.run(run_id)["state"] == "applied")
     run = hub.run(run_id)
-    assert (run["started_at"] - run["created_at"]).total_seconds() < 0.5 + 1
+    assert (run["started_at"] - run["created_at"]).total_seconds() < SOON
 
 
 def test_work_is_found_while_redis_is_away(
@@ -41,13 +42,13 @@ def test_a_bell_is_heard_at_once_and_a_doubled_one_does_nothing_twice(
     bell = ImportRoster(tenant_id=district, run_id=run_id)
     for _ in range(3):
         assert ring(bell)
-    hub.wait(lambda: hub.run(run_id)["state"] == "applied", patience=5)
+    hub.wait(lambda: hub.run(run_id)["state"] == "applied", patience=SOON)
     once = hub.run(run_id)
-    assert (once["started_at"] - once["created_at"]).total_seconds() < 1
+    assert (once["started_at"] - once["created_at"]).total_seconds() < SOON
     ring(bell)
     later = hub.push(district, package())
     ring(ImportRoster(tenant_id=district, run_id=later))
-    hub.wait(lambda: hub.run(later)["state"] == "applied", patience=5)
+    hub.wait(lambda: hub.run(later)["state"] == "applied", patience=SOON)
     assert hub.run(run_id) == once
     assert once["attempts"] == hub.run(later)["attempts"] == 1
     assert hub.count("versions", district) == 1

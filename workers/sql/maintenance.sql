@@ -72,6 +72,16 @@ delete from runs where tenant_id = %(tenant_id)s and id = any(array(
     limit %(batch)s
 ));
 
+-- forget_exports --
+-- Some exports that ended long enough ago, and whose file is gone.
+delete from exports where tenant_id = %(tenant_id)s and id = any(array(
+    select e.id from exports as e
+    where e.tenant_id = %(tenant_id)s
+      and e.finished_at < clock_timestamp() - make_interval(days => %(days)s)
+      and (e.object_key is null or e.deleted_at is not null)
+    limit %(batch)s
+));
+
 -- forget_upload_rows --
 -- What is left of an upload when neither its file nor its last run is there any more.
 delete from uploads where tenant_id = %(tenant_id)s and id = any(array(

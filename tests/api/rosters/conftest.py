@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any, TypeAlias
 from urllib.parse import quote
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -22,12 +21,12 @@ from api.redis import client
 from api.rosters.collation import SortKeys
 from api.rosters.operations import OPERATIONS, ROOT
 from api.rosters.reading import Collection, Reader, Single
-from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from schemas.roster import BY_TABLE
 from schemas.secrets import Vault
 from schemas.settings import Settings
 from tests.api.conftest import Books, Client, District
+from tests.databases import Shelf
 
 Row: TypeAlias = dict[str, Any]
 Json: TypeAlias = dict[str, Any]
@@ -339,15 +338,10 @@ def insert(
 
 
 @pytest.fixture(scope="module")
-def module_url(postgres: Postgres, template: str) -> Iterator[str]:
+def module_url(shelf: Shelf) -> Iterator[str]:
     """A migrated database for a whole module."""
-    name = f"test_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres.url, autocommit=True) as admin:
-        admin.execute(
-            SQL("create database {} template {}").format(Identifier(name), Identifier(template))
-        )
-        yield f"{postgres.url.rsplit('/', 1)[0]}/{name}"
-        admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+    with shelf.lent() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -356,13 +350,25 @@ def module_database(module_url: str) -> Database:
 
 
 @pytest.fixture(scope="module")
-def module_hub(
-    module_database: Database, redis: Redis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Client]:
+def town(
+    module_url: str,
+    module_database: Database,
+    redis: Redis,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Town]:
+    """Three versions of one district, and another district with the same identifiers beside it."""
+    first = made(1)
+    late = {"e-59", "u-27", "k-4"}
+    before = {
+        table: {sourced_id: row for sourced_id, row in rows.items() if sourced_id not in late}
+        for table, rows in first.items()
+    }
+    versions = [before, changed(first, 2), changed(changed(first, 2), 3)]
     settings = Settings(
         object_store=str(tmp_path_factory.mktemp("objects")),
         secret_key=SecretStr(SECRET),
         public_url="https://hub.example.org/",
+        rate_limit=1_000_000,
     )
     gateway = create_gateway(
         settings,
@@ -371,22 +377,11 @@ def module_hub(
         redis=client(redis.url),
         ring=lambda _: True,
     )
-    with Client(gateway.app) as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def town(module_url: str, module_hub: Client, module_database: Database) -> Town:
-    """Two versions of one district, and another district with the same identifiers beside it."""
-    books = Books(module_url, Vault(SECRET))
-    first = made(1)
-    late = {"e-59", "u-27", "k-4"}
-    before = {
-        table: {sourced_id: row for sourced_id, row in rows.items() if sourced_id not in late}
-        for table, rows in first.items()
-    }
-    versions = [before, changed(first, 2), changed(changed(first, 2), 3)]
-    other, north = books.district("other"), books.district("north")
-    write(books, other.tenant_id, [made(7)])
-    write(books, north.tenant_id, versions)
-    return Town(versions, north, other, module_hub, books, module_database)
+    with Books(module_url, Vault(SECRET)) as books:
+        other, north = books.district("other"), books.district("north")
+        write(books, other.tenant_id, [made(7)])
+        write(books, north.tenant_id, versions)
+        with Client(gateway.app) as hub:
+            # A loop that stands still connects to nothing, so the pools come first.
+            assert hub.get("/health/ready").status_code == 200
+            yield Town(versions, north, other, hub, books, module_database)

@@ -98,3 +98,14 @@ def test_every_property_is_filtered_by_its_own_values(town: Town, operation: Ope
             groups = [[Clause(path, "=", value)]]
             found = town.ids(operation.path, filter=written(groups))
             assert found == expected(operation.entity, records, groups)
+
+
+def test_what_was_learned_of_one_entity_does_not_stand_for_another(town: Town) -> None:
+    """The last test of the module: the first reader still believes in the keys."""
+    town.books.rows(town.district.tenant_id, "delete from sort_keys returning value")
+    get = town.mounted("/ims/fresh")
+    for operation in COLLECTIONS:
+        groups = [[Clause("metadata.vendor", ">", "a")]]
+        answer = get(operation.path, filter=written(groups), limit=1000)
+        right = expected(operation.entity, everything(town, operation.path, {}), groups)
+        assert [record["sourcedId"] for record in answer.json[operation.key]] == right

@@ -6,7 +6,7 @@ Each personal value that has to be granted is a canary, so that it is known wher
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -15,10 +15,11 @@ from falcon.testing import Result
 from psycopg.sql import SQL, Identifier, Literal
 from psycopg.types.json import Jsonb
 
-from api.rosters.operations import COLLECTIONS, OPERATIONS, ROOT, Operation
+from api.rosters.operations import COLLECTIONS, OPERATIONS, OPERATIONS_1P1, ROOT, SERVICE, Operation
 from api.rosters.sight import EVERYTHING
 from schemas.columns import AnyColumn, Pairs, Refs
 from schemas.lens import GROUP_OF, GROUPS, NAMES, Lens, disguised, hidden
+from schemas.rest.editions import EDITIONS, ONE_ONE, Edition
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 from schemas.roster.people import Demographics, User, UserProfile
 from tests.api.conftest import LearningSystem
@@ -53,10 +54,11 @@ class Reader:
     lens: Lens
     lms: LearningSystem
     token: str
+    root: str = ROOT
 
     def get(self, path: str, **query: object) -> Result:
         given = "&".join(f"{name}={quote(str(value))}" for name, value in query.items())
-        return self.town.hub.get(f"{ROOT}/{path}{'?' if given else ''}{given}", self.token)
+        return self.town.hub.get(f"{self.root}/{path}{'?' if given else ''}{given}", self.token)
 
     def records(self, path: str, **query: object) -> list[Json]:
         answer = self.get(path, limit=10_000, **query)
@@ -249,6 +251,52 @@ def test_no_canary_leaves_without_its_grant(canaries: Town, lacking: str) -> Non
             assert f"canary.{lacking}" not in client.get(path).text
 
 
+@pytest.mark.parametrize("operation", OPERATIONS_1P1, ids=lambda operation: operation.id)
+def test_no_canary_leaves_by_1_1(
+    canaries: Town, first_edition: Reader, operation: Operation
+) -> None:
+    """Nothing is granted: each way to ask shows what a client may see, and what stays at home."""
+    if not operation.single:
+        for answer in questions(operation, first_edition):
+            assert answer.status_code in (200, 400, 404)
+            for group in GROUPS:
+                assert f"canary.{group}" not in answer.text + str(answer.headers)
+            assert '"agents"' not in answer.text
+        return
+    for path, _ in addresses(operation, canaries):
+        answer = first_edition.get(path)
+        assert not any(f"canary.{group}" in answer.text for group in GROUPS)
+        assert (answer.status_code == 404) == (operation.entity is Demographics) or (
+            operation.path.split("/")[0] != operation.entity.file
+        )
+
+
+@pytest.fixture(scope="module")
+def first_edition(canaries: Town) -> Reader:
+    """A client that nothing is granted, by OneRoster 1.1."""
+    return replace(reader(canaries, {}), root=ONE_ONE.address(SERVICE))
+
+
+def test_granted_canaries_leave_by_1_1(canaries: Town) -> None:
+    """Otherwise the test above could not fail."""
+    client = replace(reader(canaries, {"fields": [*GROUPS]}), root=ONE_ONE.address(SERVICE))
+    text = client.get("users", limit=1000).text + client.get("demographics", limit=1000).text
+    # What agents are called is no text, and what 1.1 does not have is not said.
+    assert {*GROUPS} - set(re.findall(r"canary\.(\w+)", text)) == {"agents"}
+    assert '"agents"' in text
+
+
+@pytest.mark.parametrize("name", LENSES)
+def test_1_1_shows_the_records_that_1_2_shows(readers: Mapping[str, Reader], name: str) -> None:
+    other = replace(readers[name], root=ONE_ONE.address(SERVICE))
+    for operation in COLLECTIONS:
+        if operation.path not in ("students", "teachers"):  # of one role here, of several there
+            assert other.ids(operation.path) == readers[name].ids(operation.path)
+    orgs = set(other.ids("orgs"))
+    for user in other.records("users"):
+        assert set(sourced_ids(user["orgs"])) <= orgs
+
+
 def test_all_canaries_leave_where_they_are_granted(canaries: Town) -> None:
     """Otherwise the test above could not fail."""
     client = reader(canaries, {"fields": [*GROUPS]})
@@ -313,7 +361,9 @@ def people(town: Town) -> set[str]:
     return {key for table in tables for key in town.versions[-1][table]}
 
 
-def test_no_identifier_and_no_name_of_a_person_leaves(veiled: Reader) -> None:
+@pytest.mark.parametrize("edition", EDITIONS, ids=lambda edition: edition.name)
+def test_no_identifier_and_no_name_of_a_person_leaves(veiled: Reader, edition: Edition) -> None:
+    veiled = replace(veiled, root=edition.address(SERVICE))
     real = people(veiled.town)
     for operation in OPERATIONS:
         if operation.single or operation.parents:

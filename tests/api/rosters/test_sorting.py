@@ -1,6 +1,7 @@
 """Sorting: texts as the Unicode Collation Algorithm has them, everything else by what it is."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ def key(path: str) -> Callable[[str], Any]:
     name = path.rpartition(".")[2]
     if name in DAYS | FLAGS | {"dateLastModified"}:
         return str
-    if name in IDENTIFIERS:
+    if name in IDENTIFIERS or name == "href":
         return str.encode
     return int if name in NUMBERS else collator().sort_key
 
@@ -48,7 +49,9 @@ def sortable(operation: Operation) -> list[str]:
         for path, prop in PROPERTIES[operation.entity].items()
         if isinstance(prop, Own | Modified | Linked)
         and path not in PLAIN_LISTS
-        and not (isinstance(prop, Linked) and isinstance(prop.column, Refs))
+        and not (
+            isinstance(prop, Linked) and (prop.says == "type" or isinstance(prop.column, Refs))
+        )
     ]
 
 
@@ -97,6 +100,20 @@ def test_an_order_that_is_none_is_refused(town: Town) -> None:
     answer = town.get("users", sort="familyName", orderBy="down")
     assert answer.status_code == 400
     assert "invaliddata" in answer.text
+
+
+def test_keys_of_ascii_are_those_of_the_algorithm() -> None:
+    def key(text: str) -> bytes:
+        return b"".join(weight.to_bytes(2, "big") for weight in collator().sort_key(text))
+
+    letters = [chr(code) for code in range(128)]
+    for text in ("", *letters, *map("".join, product(letters, repeat=2)), "a.B-c_d@e.org"):
+        assert key_of(text) == key(text), text
+    table = collator().table.root.children
+    beyond = {
+        ord(letter): table[ord(letter)].children or {} for letter in letters if ord(letter) in table
+    }
+    assert all(code > 127 for each in beyond.values() for code in each), "a contraction of ASCII"
 
 
 def test_keys_compare_as_the_algorithm_does() -> None:

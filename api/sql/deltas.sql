@@ -1,0 +1,54 @@
+-- newest --
+-- How far each of these is prepared (control role).
+select s.tenant_id, s.lens, max(s.version) as version
+from feed_sums as s
+join unnest(%s::integer[], %s::text[]) as asked (tenant_id, lens) using (tenant_id, lens)
+group by s.tenant_id, s.lens
+
+-- state --
+-- How far the district is, how far the feed of this lens is, and what is too old.
+select
+    d.version as newest,
+    d.feed_epoch::text as epoch,
+    prepared.version,
+    v.published_at,
+    (
+        select min(o.version)
+        from versions as o
+        where o.tenant_id = d.tenant_id
+            and o.published_at >= now() - make_interval(
+                days => coalesce((d.policy ->> 'feed_days')::integer, %(days)s)
+            )
+    ) as oldest
+from districts as d
+left join lateral (
+    select max(version) as version
+    from feed_sums
+    where tenant_id = %(tenant_id)s
+        and lens = %(lens)s
+) as prepared on true
+left join versions as v on v.tenant_id = d.tenant_id
+    and v.version = prepared.version
+where d.tenant_id = %(tenant_id)s
+
+-- sums --
+select s.sums, v.published_at
+from feed_sums as s
+left join versions as v on v.tenant_id = s.tenant_id
+    and v.version = s.version
+where s.tenant_id = %(tenant_id)s
+    and s.lens = %(lens)s
+    and s.version = %(version)s
+
+-- published --
+select published_at
+from versions
+where tenant_id = %(tenant_id)s
+    and version = %(version)s
+
+-- former_lens --
+select lens
+from lens_revisions
+where tenant_id = %(tenant_id)s
+    and client_id = %(client)s
+    and revision = %(revision)s
