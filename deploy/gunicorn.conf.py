@@ -45,8 +45,8 @@ control_socket_disable = True  # nobody uses it, and it would lie in the home fo
 timeout = 60  # seconds without a heartbeat, and how long a silent upload may pause
 graceful_timeout = 30  # for an upload that is on its way when the process should leave
 keepalive = 5  # seconds; longer than a proxy pauses between two requests
-# A leak, should there be one, ends with its process. That answers up to 4,000 requests a second from
-# memory, and still lives for minutes.
+# A leak, should there be one, ends with its process. That one answers thousands of requests in a
+# second from memory, and still lives for minutes.
 max_requests = 1_000_000
 max_requests_jitter = 100_000  # never all processes at once
 
