@@ -2,7 +2,8 @@
 
 One gateway process, with the key of a client behind a lens, the shared rate limit and the audit; a
 bare Falcon handler with the same bytes under the same server in the same run is what it is compared
-with. A figure counts only where the gateway kept its core busy; how much it did is a figure too.
+with, by what a core answers in a second. (On a shared machine that is more than is seen.)
+A figure counts only where the gateway kept its core busy; how much it did is a figure too.
 """
 
 import os
@@ -37,6 +38,11 @@ class Run:
 
     load: Load
     busy: float
+
+    @property
+    def of_core(self) -> float:
+        """Requests in a second that the core was busy."""
+        return self.load.rate / self.busy
 
 
 def measured(folder: Path, server: str, redis: str, package: Path) -> Iterator[Measured]:
@@ -84,7 +90,7 @@ class Reads:
         yield from self._deep()
         yield from self._sources()
 
-    def _bare(self, clients: int) -> Load:
+    def _bare(self, clients: int) -> Run:
         """The bare handler under the same server."""
         port = free_port()
         env = {**os.environ, **GATEWAY, "ROSTERHUB_PORT": str(port), "BARE_BODY": str(self._body)}
@@ -94,37 +100,29 @@ class Reads:
             try:
                 base = f"http://127.0.0.1:{port}"
                 answering(base)
-                return load(base, ["/"], {}, clients, SECONDS)
+                return loaded(process.pid, base, ["/"], {}, clients)
             finally:
                 stop(process)
 
     def _run(self, paths: Sequence[str], clients: int, more: Mapping[str, str]) -> Run:
         """One load on the gateway."""
-        headers = {**self._headers, **more}
-        load(self._hub.url, paths[-1:], headers, clients, 1)  # connections of the pools, imports
-        before = self._seconds()
-        found = load(self._hub.url, paths, headers, clients, SECONDS)
-        busy = (self._seconds() - before) / found.seconds
-        if found.wrong:
-            raise RuntimeError(f"{found.wrong} requests went wrong")
-        self._least_busy = min(self._least_busy, busy)
-        return Run(found, busy)
+        pid, url, headers = self._hub.gateway.pid, self._hub.url, {**self._headers, **more}
+        found = loaded(pid, url, paths, headers, clients)
+        if found.load.wrong:
+            raise RuntimeError(f"{found.load.wrong} requests went wrong")
+        self._least_busy = min(self._least_busy, found.busy)
+        return found
 
-    def _seconds(self) -> float:
-        """Seconds that the processes of the gateway have kept a core busy."""
-        pid = self._hub.gateway.pid
-        return sum(map(cpu_seconds, (pid, *descendants(pid))))
-
-    def _figure(self, name: str, clients: int, run: Run, bare: Load | None) -> Iterator[Measured]:
+    def _figure(self, name: str, clients: int, run: Run, bare: Run | None) -> Iterator[Measured]:
         compared = f"{run.busy:.0%} of a core"
         if bare is not None:
-            compared += f"; bare handler, {bare.rate:.0f}/s"
+            compared += f"; bare handler, {bare.load.rate:.0f}/s with {bare.busy:.0%}"
         yield {
             "name": f"{name}_{clients}",
             "value": run.load.rate,
             "unit": "/s",
             "compared_with": compared,
-            "ratio": None if bare is None else run.load.rate / bare.rate,
+            "ratio": None if bare is None else run.of_core / bare.of_core,
         }
         yield {"name": f"{name}_{clients}_p95", "value": run.load.p95, "unit": "ms"}
 
@@ -166,6 +164,21 @@ class Reads:
         answer = self._session.get(f"{self._hub.url}{path}", timeout=60)
         answer.raise_for_status()
         return answer
+
+
+def loaded(
+    pid: int, base: str, paths: Sequence[str], headers: Mapping[str, str], clients: int
+) -> Run:
+    """One load on the server of that process, which is warm when it is measured."""
+    load(base, paths[-1:], headers, clients, 1)
+    before = busy_seconds(pid)
+    found = load(base, paths, headers, clients, SECONDS)
+    return Run(found, (busy_seconds(pid) - before) / found.seconds)
+
+
+def busy_seconds(pid: int) -> float:
+    """Seconds that a process and those below it have kept a core busy."""
+    return sum(map(cpu_seconds, (pid, *descendants(pid))))
 
 
 def cpu_seconds(pid: int) -> float:

@@ -68,7 +68,7 @@ def with_wrk(
     with TemporaryDirectory() as folder:
         script = Path(folder) / "load.lua"
         script.write_text(SCRIPT.format(paths=", ".join(map(json.dumps, paths))), encoding="utf-8")
-        argv = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--latency", f"-s{script}"]
+        argv = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", f"-s{script}"]
         for name, value in headers.items():
             argv += ["-H", f"{name}: {value}"]
         done = subprocess.run([*argv, base], check=True, capture_output=True, text=True)  # noqa: S603  # ours
