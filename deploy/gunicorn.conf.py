@@ -6,6 +6,7 @@ wait for theirs until it kills them (30 s of refused requests at every restart, 
 
 # ruff: noqa: N999 -- the name by which gunicorn looks for it
 
+import gc
 import os
 import shutil
 import tempfile
@@ -18,6 +19,11 @@ from deploy.gateway_process import Process
 from schemas.settings import Settings
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
+COLLECT = (
+    50_000,
+    20,
+    100,
+)  # new objects until a collection, and how seldom one looks at older ones
 
 settings = Settings.from_env()
 
@@ -82,6 +88,11 @@ def post_worker_init(worker: Any) -> None:  # noqa: ANN401
     from api.main import gateway  # noqa: PLC0415 -- the app belongs to the worker, not to gunicorn
 
     gateway.streams.leave_when(lambda: not worker.alive)
+    # What is loaded by now stays: looking through it again and again for garbage takes a tenth of
+    # the time, and 50 ms at a stretch. Requests leave no cycles behind to speak of.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
 
 
 def child_exit(_server: Any, worker: Any) -> None:  # noqa: ANN401
