@@ -5,8 +5,8 @@ The line holds the template of the route and ids; never a query, a body or a per
 
 import re
 import time
-from typing import Protocol
-from uuid import uuid4
+from secrets import token_hex
+from typing import Any, Protocol
 
 import structlog
 from falcon.asgi import Request, Response
@@ -30,12 +30,13 @@ class Answers:
 
     def __init__(self, observe: Observe, public_url: str) -> None:
         self._observe = observe
+        self._log: Any = None
         self._always = [*ALWAYS, STRICT] if public_url.startswith("https:") else [*ALWAYS]
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Take or give an id, and start the clock."""
         given = req.get_header(ID) or ""
-        req.context.id = given if WELL_FORMED.fullmatch(given) else uuid4().hex
+        req.context.id = given if WELL_FORMED.fullmatch(given) else token_hex(16)
         req.context.caller = None
         req.context.address = None
         req.context.began = time.perf_counter()
@@ -51,7 +52,9 @@ class Answers:
         route = req.uri_template or UNMATCHED
         self._observe(known(req.method), route, resp.status_code, seconds)
         caller = req.context.caller
-        log.info(
+        if self._log is None:
+            self._log = log.bind()  # as it is configured by now, which takes longer than the line
+        self._log.info(
             "request",
             method=req.method,
             route=route,

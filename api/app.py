@@ -74,7 +74,7 @@ from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
 from api.rosters.collation import SortKeys
 from api.rosters.lenses import Sights
 from api.rosters.operations import OPERATIONS, OPERATIONS_1P1
-from api.rosters.reading import Collection, Reader, Single
+from api.rosters.reading import Collection, Reader, Single, shared
 from api.schedules import Schedule, Schedules
 from api.segments import Segments
 from api.streams import Streams
@@ -161,7 +161,7 @@ def create_gateway(
         | exporting(settings, database, bell, streams, Files(vault, objects, teller(redis)))
         | erasing(settings, database, bell)
         | ringing(settings, vault, database, bell, streams)
-        | reading(settings, vault, database)
+        | reading(settings, vault, database, redis, requests)
         | staying_in_step(settings, vault, database, bell, streams)
         | auditing(database)
     )
@@ -349,7 +349,9 @@ def ringing(
     }
 
 
-def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
+def reading(
+    settings: Settings, vault: Vault, database: Database, redis: Redis, requests: Requests
+) -> Routes:
     """The rosters, as the standard names them, and as its edition 1.1 does."""
     reader = Reader(
         database,
@@ -359,6 +361,7 @@ def reading(settings: Settings, vault: Vault, database: Database) -> Routes:
         settings.page_max,
         settings.query_timeout,
         Sights(vault),
+        *shared(vault, redis, settings.page_cache, requests.paged),
     )
     return {
         operation.route: (Single if operation.single else Collection)(operation, reader)

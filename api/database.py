@@ -5,9 +5,11 @@ the role could look past row-level security. A database that is away is an outag
 never a reason not to start: the pools try again whenever somebody asks.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, LiteralString, TypeAlias
+from weakref import WeakKeyDictionary
 
 import psycopg
 import structlog
@@ -23,12 +25,19 @@ CONTROL = "rosterhub_control"
 
 CONNECT = 2  # seconds for one attempt to connect
 PATIENCE = 2.0  # seconds to wait for a connection before a request is told to come back
+MOMENT = 0.25  # seconds; no restart of PostgreSQL is that short
 LOOKS = 2  # connections for what every request looks up; one fetch of a kind runs at a time
 
 Connection: TypeAlias = AsyncConnection[DictRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
+Reset: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 log = structlog.get_logger()
+
+
+async def leave_tenant(connection: AsyncConnection[Any]) -> None:
+    """Whatever a request did to the session's tenant, the next one starts without."""
+    await connection.execute(SQL["leave_tenant"])
 
 
 class UnsafeRole(Exception):
@@ -43,7 +52,10 @@ class Database:
         self._milliseconds = str(round(query_timeout * 1000))
         self._app = self._pool(APP, size)
         self._control = self._pool(CONTROL, max(2, size // 2))
-        self._looks = self._pool(CONTROL, LOOKS, in_one_trip=True)
+        # What reads a snapshot sets nothing that outlives it, and comes back at once.
+        self._reads = self._pool(APP, size, reset=None)
+        self._used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
+        self._looks = self._pool(CONTROL, LOOKS, reset=None)
 
     async def open(self) -> None:
         """Start connecting; refuse an unsafe role at once, tolerate an absent server."""
@@ -52,26 +64,39 @@ class Database:
         except psycopg.Error as error:
             log.warning("database_away", error=type(error).__name__)
         await self._app.open()
+        await self._reads.open()
         await self._control.open()
         await self._looks.open()
 
     async def close(self) -> None:
         """Give every connection back."""
         await self._app.close()
+        await self._reads.close()
         await self._control.close()
         await self._looks.close()
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: int, *, snapshot: bool = False) -> AsyncIterator[Connection]:
-        """A transaction as one district; `snapshot` reads one state of it and writes nothing."""
-        async with alive(self._app) as connection:
+    async def tenant(
+        self, tenant_id: int, *, snapshot: bool = False, piped: bool = False
+    ) -> AsyncIterator[Connection]:
+        """A transaction as one district; `snapshot` reads one state of it and writes nothing.
+
+        What is `piped` goes to the server together, up to where somebody waits for rows.
+        """
+        lent = alive(self._reads, self._used) if piped else alive(self._app)
+        async with lent as connection:
             await connection.set_isolation_level(
                 IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
             )
             await connection.set_read_only(snapshot)
-            async with connection.transaction():
+            async with AsyncExitStack() as stack:
+                if piped:
+                    await stack.enter_async_context(connection.pipeline())
+                await stack.enter_async_context(connection.transaction())
                 await connection.execute(SQL["enter_tenant"], [str(tenant_id)])
                 yield connection
+            if piped:
+                self._used[connection] = time.monotonic()
 
     @asynccontextmanager
     async def control(self) -> AsyncIterator[Connection]:
@@ -110,7 +135,7 @@ class Database:
         async with connection:
             await self._configure(APP)(connection)
 
-    def _pool(self, role: str, size: int, *, in_one_trip: bool = False) -> Pool:
+    def _pool(self, role: str, size: int, *, reset: Reset | None = leave_tenant) -> Pool:
         return AsyncConnectionPool(
             self._url,
             connection_class=AsyncConnection[DictRow],
@@ -123,8 +148,8 @@ class Database:
             max_size=size,
             open=False,
             configure=self._configure(role),
-            reset=None if in_one_trip else leave_tenant,
-            name=f"{role} looks" if in_one_trip else role,
+            reset=reset,
+            name=role if reset else f"{role} looks",
             timeout=PATIENCE,
             # Short: a pool that gave up tries again for the next request, not minutes later.
             reconnect_timeout=PATIENCE,
@@ -147,8 +172,10 @@ async def rows_of(
 
 
 @asynccontextmanager
-async def alive(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection of the pool that answers.
+async def alive(
+    pool: Pool, used: Mapping[Connection, float] | None = None
+) -> AsyncIterator[Connection]:
+    """A connection of the pool that answers; one that was `used` a moment ago is believed.
 
     After a restart of PostgreSQL all that waits in the pool is dead, so who meets one of them has
     all looked at. The pool's own look before use would meet one after the other, pause a second and
@@ -157,7 +184,8 @@ async def alive(pool: Pool) -> AsyncIterator[Connection]:
     async with AsyncExitStack() as lent:
         connection = await lent.enter_async_context(pool.connection())
         try:
-            await pool.check_connection(connection)
+            if used is None or time.monotonic() - used.get(connection, 0.0) > MOMENT:
+                await pool.check_connection(connection)
         except psycopg.OperationalError:
             await lent.aclose()
             await pool.check()
@@ -171,8 +199,3 @@ async def refuse_unsafe(connection: Connection) -> None:
     row = await cursor.fetchone()
     if row is None or row["unsafe"]:
         raise UnsafeRole
-
-
-async def leave_tenant(connection: AsyncConnection[Any]) -> None:
-    """Whatever a request did to the session's tenant, the next one starts without."""
-    await connection.execute(SQL["leave_tenant"])

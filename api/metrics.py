@@ -8,7 +8,7 @@ How many rows became what is counted where they are merged, by the workers.
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import psycopg
 import structlog
@@ -23,8 +23,9 @@ from redis.exceptions import RedisError
 from api.caller import HUB
 from api.database import Database
 from api.openapi.described import Stream, described
-from api.rates import Outcome
+from api.rates import Outcome as Limited
 from api.redis import Redis
+from api.rosters.pages import Outcome
 from schemas.jobs import QUEUES
 from schemas.statements import load
 from workers.port import NAMESPACE
@@ -54,6 +55,8 @@ class Requests:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        # Looking a child up by its labels costs more than counting. There are as many as routes.
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._limits = Counter(
             "rosterhub_rate_limits",
             "Requests that were refused for being too many, or passed without being counted.",
@@ -61,15 +64,33 @@ class Requests:
             registry=self.registry,
         )
 
-    def limited(self, outcome: Outcome) -> None:
+        self._pages = Counter(
+            "rosterhub_roster_answers",
+            "Reads of rosters, by where their answers came from.",
+            ("source",),
+            registry=self.registry,
+        )
+        self._sources = {source: self._pages.labels(source) for source in get_args(Outcome)}
+
+    def paged(self, source: Outcome) -> None:
+        """A read was answered."""
+        self._sources[source].inc()
+
+    def limited(self, outcome: Limited) -> None:
         """A request met its rate limit, or no Redis to ask about it."""
         self._limits.labels(outcome).inc()
 
     def observe(self, method: str, route: str, status: int, seconds: float, /) -> None:
         """A request was answered."""
-        labels = (method, route, str(status))
-        self._count.labels(*labels).inc()
-        self._seconds.labels(*labels).observe(seconds)
+        name = (method, route, status)
+        known = self._known.get(name)
+        if known is None:
+            labels = (method, route, str(status))
+            known = (self._count.labels(*labels), self._seconds.labels(*labels))
+            self._known[name] = known
+        count, duration = known
+        count.inc()
+        duration.observe(seconds)
 
     def text(self) -> bytes:
         """The measurements of every process that shares them."""

@@ -19,9 +19,9 @@ class Segments:
 
     async def process_request(self, req: Request, _resp: Response) -> None:
         """Only an address with an encoded slash is touched."""
-        raw = req.scope.get("raw_path", b"").decode("latin-1")
-        if SLASH in raw.upper():
-            req.path = "/".join(unquote(part).replace("/", SLASH) for part in raw.split("/"))
+        raw: bytes = req.scope.get("raw_path", b"")
+        if b"%" in raw and SLASH in (path := raw.decode("latin-1")).upper():
+            req.path = "/".join(unquote(part).replace("/", SLASH) for part in path.split("/"))
 
 
 def restored(sourced_id: str) -> str:

@@ -6,12 +6,14 @@ field that is not on the list is left out, and of an exception its place and its
 a database quotes rows in its messages.
 """
 
+import json
 import logging
 import os
 import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 import psycopg
@@ -153,6 +155,7 @@ def configure(log_format: Format, level: str, stream: TextIO | None = None) -> N
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            *([straight_to(stream)] if log_format == "json" else []),
             *SHARED,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -160,6 +163,28 @@ def configure(log_format: Format, level: str, stream: TextIO | None = None) -> N
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # a forked process may configure again
     )
+
+
+def straight_to(stream: TextIO) -> Processor:
+    """Lines about requests, one for each, have a short way: they name no exception and no place.
+
+    What the long way does to them costs as much as half of a request that is answered from memory.
+    """
+    written_as = json.JSONEncoder(ensure_ascii=False).encode
+
+    def written(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+        if logger.name != ACCESS:
+            return event
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        line = {**event, "level": name, "logger": ACCESS, "timestamp": now}
+        stream.write(f"{written_as(only_fields(logger, name, line))}\n")
+        stream.flush()
+        raise structlog.DropEvent
+
+    return written
+
+
+ACCESS = "rosterhub.access"
 
 
 def rendering(log_format: Format, *, colors: bool) -> Processor:

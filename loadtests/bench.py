@@ -6,6 +6,7 @@ set them, are in goals.toml. These machines are shared: believe the ratios, not 
 """
 
 import json
+import math
 import os
 import platform
 import time
@@ -26,6 +27,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
 from loadtests.hub import fresh_database, running
 from loadtests.plain import copy_seconds
+from loadtests.reads import measured
 from loadtests.rosters import District, write_package
 
 SERVER = {
@@ -61,9 +63,15 @@ class Figure:
     @property
     def met(self) -> bool | None:
         """Whether the goal is met; None where there is none."""
-        if "ratio_at_most" in self.goal:
-            return self.ratio is not None and self.ratio <= self.goal["ratio_at_most"]
-        return self.value <= self.goal["at_most"] if "at_most" in self.goal else None
+        goal, inf, ratio = self.goal, math.inf, self.ratio
+        if not goal:
+            return None
+        if ratio is None and ("ratio_at_most" in goal or "ratio_at_least" in goal):
+            return False
+        return goal.get("at_least", -inf) <= self.value <= goal.get("at_most", inf) and (
+            ratio is None
+            or goal.get("ratio_at_least", -inf) <= ratio <= goal.get("ratio_at_most", inf)
+        )
 
 
 @click.command
@@ -71,7 +79,11 @@ class Figure:
 @click.option("--enrollments", default=1_000_000, show_default=True)
 @click.option("--repeat", default=3, show_default=True)
 @click.option("--tenfold/--no-tenfold", default=True, help="Also a district ten times larger.")
-def main(users: int, enrollments: int, repeat: int, *, tenfold: bool) -> None:
+@click.option("--reads/--no-reads", default=True, help="Also reads of the roster under load.")
+@click.option("--imports/--no-imports", default=True, help="Also imports.")
+def main(
+    users: int, enrollments: int, repeat: int, *, tenfold: bool, reads: bool, imports: bool
+) -> None:
     """Measure, print, and write .rosterhub/bench.json."""
     district = District(
         users=users,
@@ -85,8 +97,10 @@ def main(users: int, enrollments: int, repeat: int, *, tenfold: bool) -> None:
             Postgres(FOLDER / "bench" / "postgres", settings=SERVER) as postgres,
             Redis(FOLDER / "bench" / "redis") as redis,
         ):
-            figures = [*bench.imports(postgres.url, redis.url, repeat)]
-            if tenfold:
+            figures = [*bench.imports(postgres.url, redis.url, repeat)] if imports else []
+            if reads:
+                figures += bench.reads(postgres.url, redis.url)
+            if tenfold and imports:
                 figures += bench.tenfold(postgres.url, redis.url, figures)
             described = [describe(figure, postgres.url) for figure in figures]
     (FOLDER / "bench.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
@@ -168,6 +182,11 @@ class Bench:
             "memory": memory,
             "together": together,
         }
+
+    def reads(self, server: str, redis: str) -> Iterator[Figure]:
+        """Reads of the district under load."""
+        for each in measured(self.folder, server, redis, self.package("first")):
+            yield Figure(**each)
 
     def tenfold(self, server: str, redis: str, figures: list[Figure]) -> Iterator[Figure]:
         """The peak memory with a district ten times larger: first load and unchanged push."""

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ class Hub:
     url: str
     admin_key: str
     database_url: str
+    gateway: subprocess.Popen[bytes]
     workers: subprocess.Popen[bytes]
 
     def district(self, name: str) -> str:
@@ -40,6 +41,12 @@ class Hub:
         self._post("/api/v1/districts", admin, json={"id": name, "name": name})
         named = {**admin, "X-RosterHub-District": name}
         return str(self._post("/api/v1/keys", named, json={"label": "bench"})["key"])
+
+    def client(self, district: str) -> str:
+        """A key of a new client of the district, behind the lens that new clients have."""
+        named = {"Authorization": f"Bearer {self.admin_key}", "X-RosterHub-District": district}
+        made = self._post("/api/v1/clients", named, json={"name": "bench"})
+        return str(self._post(f"/api/v1/clients/{made['id']}/keys", named, json={})["key"])
 
     def push(self, key: str, package: Path, **query: str) -> tuple[dict[str, Any], float]:
         """Upload a package and wait until its run has ended, or waits for an answer.
@@ -100,23 +107,29 @@ def running(
         **env,
     }
     log = (folder / "hub.log").open("ab")
-    gateway = start("serve", settings, log)
-    workers = start("work", settings, log)
-    hub = Hub(f"http://127.0.0.1:{port}", str(admin_key), database_url, workers)
+    gateway, workers = (
+        start(("-m", "deploy.cli", command), settings, log) for command in ("serve", "work")
+    )
+    hub = Hub(f"http://127.0.0.1:{port}", str(admin_key), database_url, gateway, workers)
     try:
         until_ready(hub.url)
         yield hub
     finally:
         for process in (gateway, workers):
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            stop(process)
         log.close()
 
 
-def start(command: str, env: Mapping[str, str], log: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401  # a file
-    """A process of the hub."""
-    argv = [sys.executable, "-m", "deploy.cli", command]
-    return subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)  # noqa: S603  # ours
+def start(argv: Sequence[str], env: Mapping[str, str], log: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401  # a file
+    """Python in a process of the bench."""
+    command = [sys.executable, *argv]
+    return subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)  # noqa: S603  # ours
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End it as an operator would."""
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
 
 
 def until_ready(url: str) -> None:

@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     query_timeout: float = Field(default=10.0, gt=0)
     page_default: int = Field(default=100, ge=1)
     page_max: int = Field(default=10_000, ge=1)
+    page_cache: int = Field(default=64 * MIB, ge=0)
 
     # Who may ask, and how much
     proxies: str = ""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from falcon.asgi import Request, Response
+from falcon.asgi import Request
 
 from schemas.errors import BadRequest
 
@@ -13,16 +13,18 @@ KEPT = "%=~!'()*,;:@/?$+-._"  # what a query may hold as it is; < > and " would 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The part of a collection that is asked for."""
+    """The part of a collection that is asked for; `cursor` is that of the page before it."""
 
     limit: int
     offset: int
+    cursor: str | None = None
 
 
 def page_of(req: Request, default: int, largest: int) -> Page:
     """The page; a limit beyond the largest is cut, as the standard's clients expect."""
     limit = whole(req, "limit", default, least=1)
-    return Page(min(limit, largest), whole(req, "offset", 0, least=0))
+    cursor = req.get_param(CURSOR)
+    return Page(min(limit, largest), whole(req, "offset", 0, least=0), cursor)
 
 
 def whole(req: Request, name: str, default: int, *, least: int) -> int:
@@ -41,30 +43,31 @@ def whole(req: Request, name: str, default: int, *, least: int) -> int:
     return value
 
 
-def announce(req: Request, resp: Response, page: Page, total: int, base: str) -> None:
-    """The total and the links to the neighbouring pages."""
-    resp.set_header("X-Total-Count", str(total))
+def links(req: Request, page: Page, total: int, base: str, following: Page | None) -> str:
+    """`Link` with the neighbouring pages; `following` is the next one, as it was found."""
     address = f"{base}{quote(req.path)}?{kept(req.query_string)}"
-    resp.set_header(
-        "Link",
-        ", ".join(
-            f'<{address}limit={target.limit}&offset={target.offset}>; rel="{rel}"'
-            for rel, target in neighbours(page, total).items()
-        ),
+    return ", ".join(
+        f'<{address}limit={target.limit}&offset={target.offset}{behind(target)}>; rel="{rel}"'
+        for rel, target in neighbours(page, total, following).items()
     )
 
 
-def neighbours(page: Page, total: int) -> dict[str, Page]:
+def behind(page: Page) -> str:
+    """The cursor of a page in its address."""
+    return "" if page.cursor is None else f"&{CURSOR}={page.cursor}"
+
+
+def neighbours(page: Page, total: int, following: Page | None) -> dict[str, Page]:
     """The first, previous, next and last page; the last one has the remainder as its limit."""
     start = max(total - 1, 0) // page.limit * page.limit
-    links = {"first": Page(page.limit, 0)}
+    found = {"first": Page(page.limit, 0)}
     if page.offset > 0:
         before = min(page.offset, start + page.limit)
-        links["prev"] = Page(min(page.limit, before), max(before - page.limit, 0))
-    if page.offset + page.limit < total:
-        links["next"] = Page(page.limit, page.offset + page.limit)
-    links["last"] = Page(min(page.limit, total - start) or page.limit, start)
-    return links
+        found["prev"] = Page(min(page.limit, before), max(before - page.limit, 0))
+    if following is not None:
+        found["next"] = following
+    found["last"] = Page(min(page.limit, total - start) or page.limit, start)
+    return found
 
 
 def kept(query: str) -> str:
@@ -75,4 +78,5 @@ def kept(query: str) -> str:
     return "".join(f"{quote(item, safe=KEPT)}&" for item in others)
 
 
-PARAMETERS = ("limit", "offset")
+CURSOR = "cursor"
+PARAMETERS = ("limit", "offset", CURSOR)

@@ -1,32 +1,43 @@
 """GET for every operation of the table: a collection, a sub-collection or a single record.
 
 One answer is one version: version, parents, total, page, parts and children are read in one
-snapshot. The entity tag is the version and the address, so a client that has it is answered before
-the page. With `asOf` the same is read of an earlier version.
+snapshot. Its tag is the version, the sight and the address; so a client that has it, or a process
+that has kept it (`pages`), is answered without the database. With `asOf` the same is read of an
+earlier version.
 """
 
 import asyncio
-import hashlib
 import time
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha512
 from http import HTTPStatus
 from importlib import metadata
 from typing import Any
 
+import falcon
+import psycopg
 from falcon.asgi import Request, Response
+from psycopg import AsyncCursor
 from psycopg.rows import DictRow
+from psycopg_pool import PoolTimeout
 
-from api.caller import Needs, caller_of
+from api.caller import Caller, Needs, caller_of
+from api.cursors import BadCursor
 from api.database import Connection, Database
-from api.form import counted, send
+from api.form import counted, dump
+from api.redis import Redis
 from api.rosters import selects
 from api.rosters.asof import SQL, version_at
 from api.rosters.binding import resolved
 from api.rosters.collation import SortKeys
 from api.rosters.operations import FIRST, Operation
-from api.rosters.paging import announce
+from api.rosters.pages import Headers, Kept, Pages, Store, Tell
+from api.rosters.paging import CURSOR, Page, kept, links, page_of
+from api.rosters.places import ANCHORED, STEP, Cursors, Learned, Memory, Resumed, Start
 from api.rosters.questions import Asking, Question
 from api.rosters.remarks import remarks
 from api.rosters.selection import selected
@@ -38,9 +49,14 @@ from schemas.rest.records import Records, Related, Row
 from schemas.roster import AnyEntity
 from schemas.roster.people import Role, UserProfile
 from schemas.scopes import CLIENT_SCOPES
+from schemas.secrets import Vault
 
 REVALIDATE = "private, no-cache"
 TURN = 250  # records written at a stretch
+QUERIES = 1000  # texts that are remembered
+AT_ONCE = 1000  # records that are fetched at once; more come by turns
+PACKED = "-gzip"  # behind the tag of compressed bytes, for a strong tag means these very bytes
+OF_ITS_OWN = 1 << 18  # bytes that are compressed beside other requests
 
 
 def needs_of(operation: Operation) -> Needs:
@@ -65,6 +81,31 @@ CODE = version_of_the_code()
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where pages begin, and what was learned of versions."""
+
+    cursors: Cursors
+    memory: Memory
+    learned: Learned = field(default_factory=Learned)
+
+
+def shared(vault: Vault, redis: Redis, room: int, tell: Tell) -> tuple[Pages, Places]:
+    """Those of a gateway process, with the way to what others have found."""
+    # Of all configured secrets: whichever changes, what was kept under the others is not read.
+    secret = sha512(b"".join(vault.derive("pages"))).digest()
+    store = Store(redis, secret)
+    return Pages(room, store, secret, tell), Places(Cursors(secret), Memory(store, secret))
+
+
+def alone() -> Places:
+    """Those of a process that shares nothing."""
+    return Places(Cursors(ALONE), Memory(None, ALONE))
+
+
+ALONE = b"nobody else reads this".ljust(64)
+
+
+@dataclass(frozen=True, slots=True)
 class Reader:
     """What every read of rosters works with; `patience` is for what has to be made first."""
 
@@ -75,28 +116,79 @@ class Reader:
     page_max: int
     patience: float
     sight_of: Callable[[Request], Sight] = sight_of
+    pages: Pages = field(default_factory=Pages)
+    places: Places = field(default_factory=alone)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One version of a district that is read: `tag` names it, `key` holds what SELECTs ask for."""
+    """One version of a district that is read; `key` holds what SELECTs ask for."""
 
     connection: Connection
-    tag: str
+    version: int
+    mark: tuple[object, ...]
     key: Mapping[str, object]
     total: int
 
 
-class Roster:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, who makes it, and what they see."""
+
+    req: Request
+    caller: Caller
+    sight: Sight
+    identifiers: Mapping[str, str]
+
+
+class Roster(ABC):
     """What collections and single records share."""
 
     def __init__(self, operation: Operation, reader: Reader) -> None:
         self.needs = needs_of(operation)
         self.operation = operation
         self._reader = reader
+        self._pages = reader.pages
+        self._queries: dict[tuple[object, ...], bytes] = {}
         self._records = Records(operation.entity, reader.base, operation.edition)
         self._asking = Asking(
             operation, reader.base, reader.page_default, reader.page_max, reader.sight_of
+        )
+
+    async def on_get(self, req: Request, resp: Response, **identifiers: str) -> None:
+        """What is asked for, from wherever it can be had."""
+        asked = Asked(req, caller_of(req), self._reader.sight_of(req), identifiers)
+        tag = self._tag(asked, asked.caller.version)
+        if has(req, tag):
+            self._pages.told("unchanged")
+            unchanged(req, resp, tag)
+            return
+        await deliver(req, resp, await self._found(asked, tag))
+
+    async def _found(self, asked: Asked, tag: str) -> Kept:
+        """The answer of the version that stood when the request came, or of a later one."""
+        caller = asked.caller
+
+        async def make() -> Kept:
+            try:
+                return await self._made(asked)
+            except psycopg.OperationalError as error:
+                if isinstance(error, psycopg.errors.QueryCanceled | PoolTimeout):
+                    raise
+                return await self._made(asked)  # on another connection; that one has died
+
+        return await self._pages.get(tag, caller.tenant, caller.version, make)
+
+    @abstractmethod
+    async def _made(self, asked: Asked) -> Kept:
+        """The answer, from the database."""
+
+    def _tag(self, asked: Asked, version: int, *more: object) -> str:
+        """The name of the answer that this version gives."""
+        req, tenant_id = asked.req, asked.caller.tenant
+        where = (req.path, req.query_string)
+        return self._pages.tag(
+            CODE, self._reader.base, tenant_id, version, asked.sight.tag, *where, *more
         )
 
     async def _snapshot(
@@ -104,29 +196,22 @@ class Roster:
     ) -> Snapshot:
         """The roster as it stands, or as it was at the moment that is asked for."""
         state = await state_of(connection, tenant_id, self.operation.entity)
-        tag = f"{state['version']}/{self.operation.edition.name}/{question.rows.sight.tag}"
+        # The newest version is in the mark: an erasure is one, and reaches back.
+        mark: tuple[object, ...] = (
+            tenant_id,
+            state["version"],
+            question.rows.sight.tag,
+            self.operation.edition.name,
+        )
         key = await resolved(connection, tenant_id, question.parameters)
         key |= {"tenant_id": tenant_id, **question.identifiers}
         if question.moment is not None:
-            # The newest version stays in the tag: an erasure is one, and reaches back.
             version = await version_at(connection, tenant_id, question.moment, state["version"])
-            tag, key["as_of"] = f"{tag}/{version}", version
-        return Snapshot(connection, tag, key, state["total"])
-
-    def _unchanged(self, req: Request, resp: Response, tenant_id: int, snapshot: Snapshot) -> bool:
-        """Tag the answer; whether the client has these very bytes already."""
-        where = f"{req.path}\n{req.query_string}"
-        text = f"{CODE}\n{self._reader.base}\n{tenant_id}\n{snapshot.tag}\n{where}"
-        tag = hashlib.sha256(text.encode()).hexdigest()[:32]
-        resp.etag = tag
-        resp.cache_control = [REVALIDATE]
-        if tag not in (req.if_none_match or []):
-            return False
-        resp.status = HTTPStatus.NOT_MODIFIED
-        return True
+            mark, key["as_of"] = (*mark, version), version
+        return Snapshot(connection, state["version"], mark, key, state["total"])
 
     async def _bodies(
-        self, rows: list[DictRow], related: Related, question: Question
+        self, rows: Sequence[DictRow], related: Related, question: Question
     ) -> list[dict[str, Any]]:
         """The objects of the rows; a large page lets other requests have their turn."""
         veil, wanted = question.rows.sight.veil, question.wanted
@@ -137,12 +222,16 @@ class Roster:
             part: Sequence[Row] = rows[start : start + TURN]
             if veil is not None:
                 part = veil.rows(self.operation.entity, part)
-            bodies += [selected(self._records.write(row, related), wanted) for row in part]
-            await asyncio.sleep(0)
+            written = [self._records.write(row, related) for row in part]
+            bodies += (
+                [selected(body, wanted) for body in written] if wanted is not None else written
+            )
+            if len(rows) > TURN:
+                await asyncio.sleep(0)
         return bodies
 
     async def _related(
-        self, snapshot: Snapshot, question: Question, records: list[DictRow]
+        self, snapshot: Snapshot, question: Question, records: Sequence[DictRow]
     ) -> Related:
         """Children and parts of all records at once, where they are wanted."""
         key = {**snapshot.key, "owners": [record["sourced_id"] for record in records]}
@@ -153,15 +242,15 @@ class Roster:
                 children[row["parent_sourced_id"]].append(row["sourced_id"])
         if not self._records.has_parts:
             return Related(children, {}, {})
-        if self.operation.edition.one_role:
-            return Related(
-                children, await self._parts(snapshot, question, Role, ("role", "orgs"), key), {}
-            )
-        return Related(
-            children,
-            await self._parts(snapshot, question, Role, ("roles",), key),
-            await self._parts(snapshot, question, UserProfile, ("userProfiles",), key),
-        )
+        one = self.operation.edition.one_role
+        names = (("role", "orgs"), ()) if one else (("roles",), ("userProfiles",))
+        # Both are asked for before either is waited for.
+        asked = [
+            await self._parts(snapshot, question, part, shown, key)
+            for part, shown in zip((Role, UserProfile), names, strict=True)
+        ]
+        roles, profiles = [await by_user(cursor) for cursor in asked]
+        return Related(children, roles, profiles)
 
     async def _parts(
         self,
@@ -170,41 +259,128 @@ class Roster:
         part: AnyEntity,
         names: tuple[str, ...],
         key: Mapping[str, object],
-    ) -> dict[str, list[DictRow]]:
-        """The parts of one kind, by their user, if they are shown under any of the names."""
-        found: dict[str, list[DictRow]] = defaultdict(list)
-        if any(question.asks(name) for name in names):
-            query = selects.parts(part, question.rows)
-            for row in await fetched(snapshot.connection, query, key):
-                found[row["user_sourced_id"]].append(row)
-        return found
+    ) -> AsyncCursor[DictRow] | None:
+        """The parts of one kind, if they are shown under any of the names."""
+        if not any(question.asks(name) for name in names):
+            return None
+        query = self._composed(
+            (*names, question.rows.past, question.rows.sight.tag),
+            snapshot.connection,
+            lambda: selects.parts(part, question.rows),
+        )
+        return await snapshot.connection.execute(query, key)
+
+    def _composed(
+        self,
+        name: tuple[object, ...],
+        connection: Connection,
+        compose: Callable[[], selects.Query],
+    ) -> bytes:
+        """The text of a query, which is the same for all who see the same."""
+        known = self._queries.get(name)
+        if known is None:
+            if len(self._queries) >= QUERIES:
+                self._queries.clear()
+            known = self._queries[name] = compose().as_bytes(connection)
+        return known
 
 
 class Collection(Roster):
     """A page of records, the deleted ones included."""
 
     async def on_get(self, req: Request, resp: Response, **identifiers: str) -> None:
-        """The page; texts that are compared for the first time get their sort keys before."""
-        question = self._asking.collection(req, identifiers)
-        tenant_id = caller_of(req).tenant
+        """The page; one that follows another by offset begins where that ended."""
+        asked = Asked(req, caller_of(req), self._reader.sight_of(req), identifiers)
+        resumed = await self._resumed(asked)
+        tag = self._tag(asked, asked.caller.version)
+        found = self._pages.known(tag) if has(req, tag) else await self._found(asked, tag)
+        version = asked.caller.version if found is None else found.version
+        drifted = resumed is not None and (resumed.drifted or resumed.version != version)
+        if drifted:
+            found = await self._made(asked, resumed)
+        if found is not None:
+            await self._remember(asked, found, drifted=drifted)
+            tag = found.tag
+        if has(req, tag):
+            self._pages.told("unchanged")
+            unchanged(req, resp, tag)
+        elif found is not None:
+            await deliver(req, resp, found)
+
+    async def _made(self, asked: Asked, resumed: Resumed | None = None) -> Kept:
+        """Texts that are compared for the first time get their sort keys before the page."""
+        question = self._asking.collection(asked.req, asked.identifiers)
+        tenant_id = asked.caller.tenant
+        behind = resumed.key if resumed else self._behind(asked, question)
         until = time.monotonic() + self._reader.patience
+        piped = question.page.limit < AT_ONCE  # cursors of the server go with no pipeline
         while True:
-            async with self._reader.database.tenant(tenant_id, snapshot=True) as connection:
+            async with self._reader.database.tenant(
+                tenant_id, snapshot=True, piped=piped
+            ) as connection:
                 snapshot = await self._snapshot(connection, tenant_id, question)
-                if self._unchanged(req, resp, tenant_id, snapshot):
-                    return
                 await self._look_for_parents(snapshot, question)
                 missing = await self._without_keys(snapshot, question)
                 if not missing:
-                    total = await total_of(connection, question, snapshot.key, snapshot.total)
-                    rows = await self._page(snapshot, question)
-                    related = await self._related(snapshot, question, rows)
-                    break
+                    return await self._page(asked, snapshot, question, behind)
             await self._reader.sort_keys.add(tenant_id, missing, until)
-        announce(req, resp, question.page, total, self._reader.base)
-        counted(resp, len(rows))
-        bodies = await self._bodies(rows, related, question)
-        send(resp, {self.operation.key: bodies} | remarks(req, question))
+
+    def _behind(self, asked: Asked, question: Question) -> str | None:
+        """The key that the cursor of the request tells, where there is one."""
+        if question.page.cursor is None:
+            return None
+        if not question.order.is_default:
+            raise BadCursor
+        return self._reader.places.cursors.key(question.page.cursor, *self._bound(asked, question))
+
+    def _bound(self, asked: Asked, question: Question) -> tuple[object, ...]:
+        """What a cursor of this question is good for."""
+        whose = (asked.caller.tenant, question.rows.sight.tag, question.moment)
+        return (*whose, asked.req.path, question.filter)
+
+    async def _page(
+        self, asked: Asked, snapshot: Snapshot, question: Question, behind: str | None
+    ) -> Kept:
+        """The page behind a key, or at its offset; of one version."""
+        page, resumes = question.page, question.order.is_default
+        total = await self._total(snapshot, question)
+        if behind is not None:
+            start = Start(key=behind)
+        elif resumes and ANCHORED <= page.offset < total:
+            start = await self._anchored(snapshot, question)
+        else:
+            start = Start(skip=page.offset)
+        pieces: list[bytes] = []
+        records, last, follows = 0, "", not resumes and page.offset + page.limit < total
+        async for rows in self._rows(snapshot, question, start, more=int(resumes)):
+            shown = rows[: page.limit - records]
+            follows = follows or len(shown) < len(rows)
+            if shown:
+                records, last = records + len(shown), shown[-1]["sourced_id"]
+                related = await self._related(snapshot, question, shown)
+                pieces.append(dump(await self._bodies(shown, related, question))[1:-1])
+        following, cursor = None, None
+        if follows:
+            if resumes:
+                bound = self._bound(asked, question)
+                cursor = self._reader.places.cursors.given(last, *bound)
+            following = Page(page.limit, page.offset + page.limit, cursor)
+        headers = (
+            ("X-Total-Count", str(total)),
+            ("Link", links(asked.req, page, total, self._reader.base, following)),
+        )
+        body = b'{"%s":[%s]' % (self.operation.key.encode(), b",".join(pieces))
+        said = remarks(asked.req, question)
+        body += b"," + dump(said)[1:] if said else b"}"
+        return Kept(
+            self._tag(asked, snapshot.version, *(() if behind is None else (behind,))),
+            asked.caller.tenant,
+            snapshot.version,
+            records,
+            headers,
+            body,
+            last if cursor else None,
+        )
 
     async def _look_for_parents(self, snapshot: Snapshot, question: Question) -> None:
         """Raises Missing where a record that the address names is not there."""
@@ -219,51 +395,173 @@ class Collection(Roster):
 
     async def _without_keys(self, snapshot: Snapshot, question: Question) -> list[str]:
         """Texts that the question compares and that have no sort key yet."""
-        mark = (snapshot.key["tenant_id"], snapshot.tag)
         return await self._reader.sort_keys.missing(
-            snapshot.connection, mark, question.needed, question.rows, snapshot.key
+            snapshot.connection, snapshot.mark, question.needed, question.rows, snapshot.key
         )
 
-    async def _page(self, snapshot: Snapshot, question: Question) -> list[DictRow]:
-        """The rows of the page."""
-        entity, rows = self.operation.entity, question.rows
+    def _mark(self, snapshot: Snapshot, question: Question) -> tuple[object, ...]:
+        """What totals and anchors depend on."""
+        return (
+            *(snapshot.mark, self.operation.id, question.filter),
+            *question.identifiers.values(),
+        )
+
+    async def _total(self, snapshot: Snapshot, question: Question) -> int:
+        """How many records there are to be read; counted once, where the number is not kept."""
+        if question.whole and not question.rows.past:
+            return snapshot.total
+        return await self._reader.places.learned.total(
+            self._mark(snapshot, question),
+            lambda: total_of(snapshot.connection, question, snapshot.key, snapshot.total),
+        )
+
+    async def _anchored(self, snapshot: Snapshot, question: Question) -> Start:
+        """The nearest anchor before the offset."""
+
+        async def look() -> list[str]:
+            query = selects.anchors(self.operation.entity, question.rows, question.conditions, STEP)
+            rows = await fetched(snapshot.connection, query, snapshot.key)
+            return [row["sourced_id"] for row in rows]
+
+        mark = self._mark(snapshot, question)
+        return await self._reader.places.learned.start(mark, question.page.offset, look)
+
+    async def _rows(
+        self, snapshot: Snapshot, question: Question, start: Start, more: int
+    ) -> AsyncIterator[list[DictRow]]:
+        """The rows of the page and so many more; a large page comes in parts, never as a whole."""
+        entity, rows, limit = self.operation.entity, question.rows, question.page.limit + more
+        query: bytes | selects.Query
         if question.whole and question.order.is_default and not (rows.past and rows.masked):
-            query = selects.first_page(entity, rows)
+            shape = (bool(start.skip), start.key is None, start.included)
+            query = self._composed(
+                ("page", rows.past, rows.sight.tag, *shape),
+                snapshot.connection,
+                lambda: selects.plain_page(entity, rows, start),
+            )
         else:
-            query = selects.page(entity, rows, question.conditions, question.order)
-        page = {"limit": question.page.limit, "offset": question.page.offset}
-        return await fetched(snapshot.connection, query, {**snapshot.key, **page})
+            query = selects.page(entity, rows, question.conditions, question.order, start)
+        key = {**snapshot.key, "limit": limit, "offset": start.skip, "begin": start.key}
+        if limit <= AT_ONCE:
+            yield await fetched(snapshot.connection, query, key)
+            return
+        async with snapshot.connection.cursor(name="page") as cursor:
+            await cursor.execute(query, key)
+            while part := await cursor.fetchmany(TURN):
+                yield part
+
+    async def _resumed(self, asked: Asked) -> Resumed | None:
+        """Where the page of this client ended that is asked on from, by offset alone."""
+        query = asked.req.query_string
+        if "offset=" not in query or f"{CURSOR}=" in query:
+            return None
+        page = page_of(asked.req, self._reader.page_default, self._reader.page_max)
+        if not page.offset:
+            return None
+        return await self._reader.places.memory.find(self._ends(asked, page.offset))
+
+    async def _remember(self, asked: Asked, found: Kept, *, drifted: bool) -> None:
+        """Remember where a page that was asked for by offset ended."""
+        if found.last is None or f"{CURSOR}=" in asked.req.query_string:
+            return
+        caller, memory = asked.caller, self._reader.places.memory
+        whose = (caller.tenant, caller.client or caller.key_id, found.tag)
+        if memory.is_fresh(whose):
+            return
+        page = page_of(asked.req, self._reader.page_default, self._reader.page_max)
+        resumed = Resumed(found.last, found.version, drifted)
+        await memory.remember(whose, self._ends(asked, page.offset + page.limit), resumed)
+
+    def _ends(self, asked: Asked, offset: int) -> str:
+        """The name of the page of this client that ended before the offset."""
+        caller, req = asked.caller, asked.req
+        whose = (caller.tenant, caller.client or caller.key_id, asked.sight.tag)
+        return self._reader.places.memory.name(*whose, req.path, kept(req.query_string), offset)
 
 
 class Single(Roster):
     """One record, also when it is deleted."""
 
-    async def on_get(self, req: Request, resp: Response, **identifiers: str) -> None:
+    async def _made(self, asked: Asked) -> Kept:
         """The record; outside of its view it is not there."""
-        question = self._asking.single(req, identifiers)
-        tenant_id = caller_of(req).tenant
-        async with self._reader.database.tenant(tenant_id, snapshot=True) as connection:
+        question = self._asking.single(asked.req, asked.identifiers)
+        tenant_id = asked.caller.tenant
+        async with self._reader.database.tenant(tenant_id, snapshot=True, piped=True) as connection:
             # The district's version, for a new child changes its parent's object and no row of it.
             snapshot = await self._snapshot(connection, tenant_id, question)
-            if self._unchanged(req, resp, tenant_id, snapshot):
-                return
             conditions = [selects.named(FIRST), *question.conditions]
             query = selects.single(self.operation.entity, question.rows, conditions)
             rows = await fetched(connection, query, snapshot.key)
             if not rows:
                 raise Missing
             related = await self._related(snapshot, question, rows)
-        counted(resp, 1)
         (body,) = await self._bodies(rows, related, question)
-        send(resp, {self.operation.key: body} | remarks(req, question))
+        tag = self._tag(asked, snapshot.version)
+        text = dump({self.operation.key: body} | remarks(asked.req, question))
+        return Kept(tag, tenant_id, snapshot.version, 1, (), text)
+
+
+def has(req: Request, tag: str) -> bool:
+    """Whether the client has these very bytes already, plain or compressed."""
+    given = req.get_header("If-None-Match")
+    return given is not None and tag in given
+
+
+def unchanged(req: Request, resp: Response, tag: str) -> None:
+    """Nothing new, under the tag that the client knows."""
+    resp.status = HTTPStatus.NOT_MODIFIED
+    packed = f"{tag}{PACKED}" in (req.get_header("If-None-Match") or "")
+    resp.set_headers(described(f"{tag}{PACKED}" if packed else tag))
+
+
+def described(tag: str) -> Headers:
+    """The headers of an answer that may be kept, by whoever asks each time whether it stands."""
+    return (("ETag", f'"{tag}"'), ("Cache-Control", REVALIDATE), ("Vary", "Accept-Encoding"))
+
+
+async def deliver(req: Request, resp: Response, found: Kept) -> None:
+    """Send the answer, compressed if the client likes."""
+    counted(resp, found.records)
+    resp.content_type = falcon.MEDIA_JSON
+    packed = None
+    if takes_gzip(req.get_header("Accept-Encoding") or ""):
+        if len(found.body) > OF_ITS_OWN:
+            packed = await asyncio.to_thread(found.pack)
+        else:
+            packed = found.pack()
+    if packed is None:
+        resp.data = found.body
+        resp.set_headers((*described(found.tag), *found.headers))
+        return
+    resp.data = packed
+    coding = ("Content-Encoding", "gzip")
+    resp.set_headers((*described(f"{found.tag}{PACKED}"), coding, *found.headers))
+
+
+@lru_cache(maxsize=1024)
+def takes_gzip(accepted: str) -> bool:
+    """Whether `Accept-Encoding` names gzip, and not to refuse it."""
+    for each in accepted.lower().split(","):
+        coding, _, weight = each.replace(" ", "").partition(";q=")
+        if coding == "gzip":
+            return not weight or weight.strip("0.") != ""
+    return False
 
 
 async def fetched(
-    connection: Connection, query: selects.Query, key: Mapping[str, object]
+    connection: Connection, query: bytes | selects.Query, key: Mapping[str, object]
 ) -> list[DictRow]:
     """Every row of a composed query."""
     cursor = await connection.execute(query, key)
     return await cursor.fetchall()
+
+
+async def by_user(cursor: AsyncCursor[DictRow] | None) -> dict[str, list[DictRow]]:
+    """Parts, by the user that they are of."""
+    found: dict[str, list[DictRow]] = defaultdict(list)
+    for row in [] if cursor is None else await cursor.fetchall():
+        found[row["user_sourced_id"]].append(row)
+    return found
 
 
 async def state_of(connection: Connection, tenant_id: int, entity: AnyEntity) -> DictRow:

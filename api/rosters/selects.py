@@ -7,9 +7,10 @@ Parts and children are read set-wise for all records of a page at once.
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal, Placeholder
 
 from api import select
+from api.rosters.places import Start
 from api.rosters.sight import Rows
 from api.rosters.sorting import Order
 from schemas.roster import AnyEntity
@@ -30,7 +31,7 @@ def met(conditions: Conditions) -> Composed:
     return SQL(" and ").join([SQL("live.tenant_id = %(tenant_id)s"), *conditions])
 
 
-def first_page(entity: AnyEntity, rows: Rows) -> Query:
+def plain_page(entity: AnyEntity, rows: Rows, start: Start) -> Query:
     """A page of all records in the order of the identifiers.
 
     The skipped rows are counted in the primary key alone, without visiting them. Of the past they
@@ -38,30 +39,49 @@ def first_page(entity: AnyEntity, rows: Rows) -> Query:
     """
     if rows.past:
         # Each part in its own order first: both indexes have it, and a union would be sorted.
-        first = SQL(" order by sourced_id limit %(offset)s::bigint + %(limit)s")
+        first = beginning(start, "sourced_id") + SQL(
+            " order by sourced_id limit %(offset)s::bigint + %(limit)s"
+        )
         both = SQL(
             "(({} union all {}) order by sourced_id offset %(offset)s limit %(limit)s)"
         ).format(*(SQL("({})").format(part + first) for part in select.images_at(entity)))
         return select.published(entity, both) + SQL(" order by live.sourced_id")
-    begins = SQL(
-        "live.sourced_id >= (select sourced_id from {table} where tenant_id = %(tenant_id)s"
-        " order by sourced_id offset %(offset)s limit 1)"
-    ).format(table=Identifier(entity.table))
-    return single(entity, rows, [begins]) + SQL(" order by live.sourced_id limit %(limit)s")
+    if start.skip:
+        begins = SQL(
+            "live.sourced_id >= (select sourced_id from {table} where tenant_id = %(tenant_id)s"
+            "{beginning} order by sourced_id offset %(offset)s limit 1)"
+        ).format(table=Identifier(entity.table), beginning=beginning(start, "sourced_id"))
+        return single(entity, rows, [begins]) + SQL(" order by live.sourced_id limit %(limit)s")
+    return (
+        single(entity, rows, [])
+        + beginning(start, "live", "sourced_id")
+        + SQL(" order by live.sourced_id limit %(limit)s")
+    )
 
 
-def page(entity: AnyEntity, rows: Rows, conditions: Conditions, order: Order) -> Query:
+def beginning(start: Start, *name: str) -> Composed:
+    """Whether a record is not before the page."""
+    if start.key is None:
+        return SQL("").format()
+    sign = SQL(">=") if start.included else SQL(">")
+    return SQL(" and {} {} %(begin)s").format(Identifier(*name), sign)
+
+
+def page(
+    entity: AnyEntity, rows: Rows, conditions: Conditions, order: Order, start: Start
+) -> Query:
     """A page of the records that meet the conditions, in any order.
 
     The identifiers are found first: sorting and skipping them moves no whole rows.
     """
     found = SQL(
-        "select live.sourced_id from {rows} as live{joins} where {conditions}"
+        "select live.sourced_id from {rows} as live{joins} where {conditions}{beginning}"
         " order by {by} offset %(offset)s limit %(limit)s"
     ).format(
         rows=rows.seen(entity),
         joins=SQL("").join(order.joins),
         conditions=met(conditions),
+        beginning=beginning(start, "live", "sourced_id"),
         by=SQL(", ").join([*order.by, SQL("live.sourced_id")]),
     )
     return SQL(
@@ -73,6 +93,15 @@ def page(entity: AnyEntity, rows: Rows, conditions: Conditions, order: Order) ->
         " and versions.version = live.version"
         " order by page.place"
     ).format(columns=select.columns_of(entity), found=found, rows=rows.seen(entity))
+
+
+def anchors(entity: AnyEntity, rows: Rows, conditions: Conditions, step: int) -> Query:
+    """The identifiers at every so many records, in their order."""
+    return SQL(
+        "select sourced_id from (select live.sourced_id,"
+        " row_number() over (order by live.sourced_id) - 1 as place{records}) as placed"
+        " where place %% {step} = 0 order by sourced_id"
+    ).format(records=of(entity, rows, conditions), step=Literal(step))
 
 
 def single(entity: AnyEntity, rows: Rows, conditions: Conditions) -> Query:

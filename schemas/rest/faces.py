@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal as Number
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias, assert_never
 from urllib.parse import quote
 
@@ -117,11 +117,17 @@ def target(file: str, base: str, edition: Edition = ONE_TWO) -> tuple[str, str]:
 
 def reference(address: str, noun: str, sourced_id: str) -> dict[str, str]:
     """A reference: exactly href, sourcedId and type."""
-    return {"href": address + quote(sourced_id, safe=""), "sourcedId": sourced_id, "type": noun}
+    return {"href": address + quoted(sourced_id), "sourcedId": sourced_id, "type": noun}
+
+
+@lru_cache(maxsize=1 << 16)
+def quoted(sourced_id: str) -> str:
+    """An identifier in an address. A page refers to the same few schools and classes all over."""
+    return quote(sourced_id, safe="")
 
 
 def profile_uri(sourced_id: str) -> str:
     """A profile's identifier as the URI that REST wants."""
     if _is_uuid(sourced_id):
         return UUID_URI + sourced_id
-    return PROFILE_URI + quote(sourced_id, safe="")
+    return PROFILE_URI + quoted(sourced_id)

@@ -7,8 +7,8 @@ sessions list their children.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, TypeAlias
+from functools import lru_cache, partial
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from schemas.columns import AnyColumn
 from schemas.rest.editions import ONE_TWO, Edition
@@ -31,13 +31,12 @@ BEFORE = ("sourcedId", "status", "dateLastModified")
 METADATA = "metadata"
 
 
-@dataclass(frozen=True, slots=True)
-class Property:
-    """A column on its way into an object."""
+class Property(NamedTuple):
+    """A column on its way into an object; `face` is None where the value is JSON as it is."""
 
     column: str
     name: str
-    face: Face
+    face: Face | None
     always: bool
 
 
@@ -51,23 +50,25 @@ class Shape:
     def of(self, row: Row) -> Json:
         """The properties that have a value."""
         body: Json = {}
-        for item in self.properties:
-            value = row[item.column]
+        for column, name, shown, always in self.properties:
+            value = row[column]
             if value is not None and value != []:
-                if (said := item.face(value)) is not None:
-                    body[item.name] = said
-            elif item.always:
-                body[item.name] = ""
+                said = value if shown is None else shown(value)
+                if said is not None:
+                    body[name] = said
+            elif always:
+                body[name] = ""
         return body
 
     def metadata(self, row: Row) -> Json:
         """Declared extensions and unknown metadata columns, nested at dots."""
-        flat = {name: value for name, value in (row[METADATA] or {}).items() if value}
-        for item in self.extensions:
-            value = row[item.column]
+        unknown = row[METADATA]
+        flat = {name: value for name, value in unknown.items() if value} if unknown else {}
+        for column, name, shown, _ in self.extensions:
+            value = row[column]
             if value is not None:
-                flat[item.name] = item.face(value)
-        return nested(flat)
+                flat[name] = value if shown is None else shown(value)
+        return nested(flat) if flat else flat
 
 
 def shape(columns: Iterable[AnyColumn], base: str, edition: Edition = ONE_TWO) -> Shape:
@@ -82,7 +83,14 @@ def shape(columns: Iterable[AnyColumn], base: str, edition: Edition = ONE_TWO) -
 def prop(column: AnyColumn, base: str, edition: Edition = ONE_TWO) -> Property:
     """A column with its face."""
     name = str(column.json).removeprefix(f"{METADATA}.")
-    return Property(column.name, name, face(column, base, edition), column in edition.always)
+    shown = face(column, base, edition)
+    return Property(
+        column.name, name, None if shown in AS_IT_IS else shown, column in edition.always
+    )
+
+
+AS_IT_IS = (str, list, int)
+"""Faces of values that have this type already."""
 
 
 def nested(flat: Mapping[str, Any]) -> Json:
@@ -91,24 +99,26 @@ def nested(flat: Mapping[str, Any]) -> Json:
     Where a name is both a value and a branch, the longer name stays flat, so that both are kept.
     """
     tree: Json = {}
-    for name in sorted(flat, key=lambda name: (name.count("."), name)):
-        if not planted(tree, name.split("."), flat[name]):
-            tree[name] = flat[name]
+    for name, branches, leaf in places(tuple(flat)):
+        place = tree
+        for branch in branches:
+            place = place.setdefault(branch, {})
+        place[leaf] = flat[name]
     return tree
 
 
-def planted(tree: Json, parts: Sequence[str], value: object) -> bool:
-    """Put the value at its place, unless a value stands in the way."""
-    *branches, leaf = parts
-    place: object = tree
-    for branch in branches:
-        if not isinstance(place, dict):
-            return False
-        place = place.setdefault(branch, {})
-    if not isinstance(place, dict):
-        return False
-    place[leaf] = value
-    return True
+@lru_cache(maxsize=4096)  # records of a district have the same names
+def places(names: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    """Where each name stands: behind which branches, as which leaf."""
+    leaves: set[tuple[str, ...]] = set()
+    found = []
+    for name in sorted(names, key=lambda name: (name.count("."), name)):
+        *branches, leaf = name.split(".")
+        if any(tuple(branches[:end]) in leaves for end in range(1, len(branches) + 1)):
+            branches, leaf = [], name
+        leaves.add((*branches, leaf))
+        found.append((name, tuple(branches), leaf))
+    return tuple(found)
 
 
 class Records:
@@ -120,7 +130,12 @@ class Records:
         self._org = partial(reference, *target(Org.file, base, edition))
         self._shape = shape(entity.stored(), base, edition)
         self._role = shape(part_columns(Role), base)
-        self._profile = shape(part_columns(UserProfile), base)
+        whole = shape(part_columns(UserProfile), base)
+        inner = [item for item in whole.properties if item.name.startswith(CREDENTIALS)]
+        self._profile = Shape(tuple(item for item in whole.properties if item not in inner), ())
+        self._credential = Shape(
+            tuple(item._replace(name=item.name.removeprefix(CREDENTIALS)) for item in inner), ()
+        )
         self._address, self._noun = target(entity.file, base, edition)
 
     @property
@@ -191,12 +206,7 @@ class Records:
 
     def _written_profile(self, part: Row) -> Json:
         body = {"profileId": profile_uri(part["sourced_id"])} | self._profile.of(part)
-        credential = {
-            name.removeprefix(CREDENTIALS): body.pop(name)
-            for name in list(body)
-            if name.startswith(CREDENTIALS)
-        }
-        return body | {"credentials": [credential]}
+        return body | {"credentials": [self._credential.of(part)]}
 
 
 def parts_of(edition: Edition) -> tuple[str, str]:
@@ -222,11 +232,11 @@ def part_columns(part: AnyEntity) -> list[AnyColumn]:
     return [c for c in part.stored() if c.name not in hidden and not c.extension]
 
 
-def last_had(user: Row, parts: Mapping[str, Sequence[Row]]) -> list[Row]:
+def last_had(user: Row, parts: Mapping[str, Sequence[Row]]) -> Sequence[Row]:
     """The living parts; of a deleted user also those that went with it."""
     return [
         part
-        for part in parts.get(user["sourced_id"], [])
+        for part in parts.get(user["sourced_id"], ())
         if part["status"] == "active"
         or (user["status"] != "active" and part["version"] >= user["version"])
     ]

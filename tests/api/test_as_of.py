@@ -11,8 +11,9 @@ from falcon.testing import Result
 
 from api.rosters import selects
 from api.rosters.operations import ROOT
+from api.rosters.places import Start
 from api.rosters.sight import Rows
-from schemas.roster import PARTS, ROSTERING
+from schemas.roster import PARTS, ROSTERING, AnyEntity
 from schemas.settings import Settings
 from tests.api.conftest import Books, Client, District
 from tests.pipeline.conftest import TOWN, Package
@@ -214,10 +215,14 @@ def composed(books: Books) -> Iterator[Callable[[selects.Query], str]]:
         yield lambda query: query.as_string(connection)
 
 
+def beginning(entity: AnyEntity, rows: Rows) -> selects.Query:
+    return selects.plain_page(entity, rows, Start())
+
+
 def test_without_a_moment_no_select_knows_of_history(
     composed: Callable[[selects.Query], str],
 ) -> None:
     for entity in ROSTERING:
-        for make in (selects.first_page, selects.children, selects.parts):
+        for make in (beginning, selects.children, selects.parts):
             assert "history" not in composed(make(entity, Rows()))
             assert "history" in composed(make(entity, Rows(past=True)))
