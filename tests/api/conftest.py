@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString, Self, TypeAlias, TypeVar
+from typing import Any, LiteralString, ParamSpec, Self, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import psycopg
@@ -36,6 +37,7 @@ from schemas.settings import Settings, plain
 from tests.conftest import settings_on
 from tests.databases import Saved, Shelf, emptied, restored, saved
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Rows: TypeAlias = list[dict[str, Any]]
 
@@ -330,17 +332,29 @@ def books(settings: Settings) -> Iterator[Books]:
         yield books
 
 
+class AtOnce(ThreadPoolExecutor):
+    """Works before it returns, so that no test waits for a bell, or misses one."""
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **named: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_result(work(*args, **named))
+        return future
+
+
 @pytest.fixture
 def jobs() -> list[Job]:
     return []
 
 
 @pytest.fixture
-def open_hub(settings: Settings, redis_url: str, jobs: list[Job]) -> Callable[..., Client]:
+def open_hub(
+    settings: Settings, redis_url: str, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Client]:
     """A gateway in this process, on a database, with some settings changed.
 
-    What it rings for is in `jobs`.
+    What it rings for is in `jobs`, before the answer is there.
     """
+    monkeypatch.setattr("api.bell.ThreadPoolExecutor", AtOnce)
 
     def ring(job: Job, /) -> bool:
         jobs.append(job)

@@ -168,7 +168,7 @@ class TestUndo:
     def test_the_bell_is_rung_once_the_run_is_there(self, town: Town) -> None:
         town.jobs.clear()
         answer = town.ask("1/undo")
-        (job,) = wait_for(town.jobs)
+        (job,) = town.jobs
         assert (job.tenant_id, str(getattr(job, "run_id", ""))) == (
             town.district.tenant_id,
             answer.json["id"],
@@ -448,12 +448,3 @@ def roster(town: Town) -> dict[str, list[dict[str, Any]]]:
             if row["status"] == "active"
         ]
     return found
-
-
-def wait_for(jobs: list[Job]) -> list[Job]:
-    """The bell rings behind the answer."""
-    for _ in range(100):
-        if jobs:
-            break
-        threading.Event().wait(0.01)
-    return jobs
