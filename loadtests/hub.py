@@ -6,9 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Hub:
     database_url: str
     gateway: subprocess.Popen[bytes]
     workers: subprocess.Popen[bytes]
+    memory: "Memory"
 
     def district(self, name: str) -> str:
         """A new district; answers a key for it."""
@@ -81,8 +83,26 @@ class Hub:
         return max(peak(pid) for pid in descendants(self.workers.pid) if is_importer(pid))
 
     def workers_memory(self) -> float:
-        """The peaks of the supervisor and all worker processes added up, in MiB."""
-        return sum(map(peak, (self.workers.pid, *descendants(self.workers.pid))))
+        """The most that supervisor and worker processes had together at a time, in MiB."""
+        return self.memory.most
+
+
+class Memory(threading.Thread):
+    """Looks at what a process and all below it have together, again and again."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.most, self._over = pid, 0.0, threading.Event()
+
+    def run(self) -> None:
+        """Look until told to stop."""
+        while not self._over.wait(LOOK):
+            self.most = max(self.most, sum(map(share, (self.pid, *descendants(self.pid)))))
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over.set()
+        self.join()
 
 
 @contextmanager
@@ -110,11 +130,14 @@ def running(
     gateway, workers = (
         start(("-m", "deploy.cli", command), settings, log) for command in ("serve", "work")
     )
-    hub = Hub(f"http://127.0.0.1:{port}", str(admin_key), database_url, gateway, workers)
+    memory = Memory(workers.pid)
+    memory.start()
+    hub = Hub(f"http://127.0.0.1:{port}", str(admin_key), database_url, gateway, workers, memory)
     try:
         until_ready(hub.url)
         yield hub
     finally:
+        memory.stop()
         for process in (gateway, workers):
             stop(process)
         log.close()
@@ -161,11 +184,12 @@ def fresh_database(server_url: str) -> str:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """The processes below a process (Linux)."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield int(child)
-            yield from descendants(int(child))
+    """The processes below a process (Linux); one that ends meanwhile has none."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield int(child)
+                yield from descendants(int(child))
 
 
 def is_importer(pid: int) -> bool:
@@ -178,3 +202,12 @@ def peak(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
+
+
+def share(pid: int) -> float:
+    """The proportional set size in MiB: what several processes have in common counts once."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    return 0.0

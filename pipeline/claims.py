@@ -56,6 +56,14 @@ class Held(Protocol):
         """Which."""
 
     @property
+    def attempt(self) -> int:
+        """How many times it was claimed."""
+
+    @property
+    def fence(self) -> int:
+        """Whoever holds an older one can change nothing any more."""
+
+    @property
     def key(self) -> dict[str, Any]:
         """What names the run and the claim in a statement."""
 

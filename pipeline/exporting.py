@@ -251,10 +251,10 @@ class OpenSink(Protocol):
 @contextmanager
 def snapshot(db: Connection, tenant_id: int) -> Iterator[None]:
     """A transaction that sees one version of a district and writes nothing."""
-    db.isolation_level = IsolationLevel.REPEATABLE_READ
-    db.read_only = True
+    db.isolation_level, db.read_only = IsolationLevel.REPEATABLE_READ, True
     with tenant(db, tenant_id):
         yield
+    db.isolation_level = db.read_only = None
 
 
 def settle(db: Connection, claim: ExportClaim, reader: Reader) -> Settled:

@@ -53,13 +53,15 @@ def test_no_package_of_the_tests_shadows_ours() -> None:
     assert [*(ROOT / "tests").rglob("__init__.py")] == []
 
 
-def test_the_gateway_starts_without_data_frames() -> None:
+def test_only_what_reads_files_loads_data_frames() -> None:
     absent = "import sys; sys.modules['polars'] = sys.modules['xxhash'] = None; "
     done = run(
         f"{absent}import api.app; assert not any(m.startswith('pipeline') for m in sys.modules)"
     )
     assert done.returncode == 0, done.stderr
-    assert run(f"{absent}import workers.process").returncode != 0, "the absence has no effect"
+    bells = "import workers.deltas, workers.exports, workers.process, workers.webhooks"
+    assert run(f"{absent}{bells}").returncode == 0
+    assert run(f"{absent}import workers.imports").returncode != 0, "the absence has no effect"
 
 
 def test_the_import_contracts_hold() -> None:

@@ -6,31 +6,28 @@ the fence, so what it names is there entirely.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import obstore
-import psycopg
 import structlog
 from obstore.store import ObjectStore
-from psycopg.errors import QueryCanceled
 
 from pipeline import claims, export_files, exporting
-from pipeline.claims import Fenced, Stopped, Watch
-from pipeline.database import Connection, connect, tenant
+from pipeline.claims import Fenced, Watch
+from pipeline.database import Connection, tenant
 from pipeline.exporting import EVERYBODY, Export, ExportClaim, Reader, Sink
-from schemas.events import Emit, ExportEnded
+from schemas.events import ExportEnded
 from schemas.lens import Lens
 from schemas.objects import export_key
 from schemas.pseudonyms import Pseudonyms, keys_of
 from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from schemas.view import of_lens
-from workers import metrics
-from workers.imports import PAUSE_MAX, place_of
-from workers.observers import OfDistrict, all_of
+from workers.attempts import Attempts
+from workers.schedules import ask_due
 from workers.scratch import scratch
 
 FAILURES = {
@@ -43,86 +40,47 @@ FAILURES = {
         "ja": "書き出し先の連携先が削除または停止されたため、書き出しを行いませんでした。",
     },
 }
-KIND = "export"
 PIECE = 5 * 1024 * 1024  # what S3 takes as the smallest piece
 PIECES = 2  # on their way at a time
 
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Exporter:
-    """What every attempt needs."""
+def exports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
+    """Let schedules ask whose time has come, and work off the exports that are due."""
+    exporter = Exporter.ready(settings, stopping)
 
-    settings: Settings
-    store: ObjectStore
-    emit: Emit
-    worker: str
-    stopping: threading.Event
-    to_district: OfDistrict | None = None
+    def work() -> None:
+        ask_due(exporter.url)
+        exporter.work_off()
 
-    @property
-    def url(self) -> str:
-        """Where the database is."""
-        return plain(self.settings.database_url)
+    return work
 
-    def attempt(self, tenant_id: int) -> bool:
-        """Work on the district's next export, if there is one; answer whether there was."""
-        with connect(self.url, name="rosterhub export") as db:
-            claim = exporting.take(db, tenant_id, lease=self.settings.lease, worker=self.worker)
-            if claim is None:
-                return False
-            with metrics.SECONDS.labels(kind=KIND).time():
-                outcome = self._heard_in_district(tenant_id)._work(db, claim)  # noqa: SLF001  # our own
-        metrics.ATTEMPTS.labels(kind=KIND, outcome=outcome).inc()
-        return True
 
-    def _heard_in_district(self, tenant_id: int) -> Self:
-        """The same, for an attempt of which the district hears, too."""
-        if self.to_district is None:
-            return self
-        return replace(self, emit=all_of(self.emit, self.to_district(tenant_id)))
+class Exporter(Attempts[ExportClaim]):
+    """The way of an export."""
 
-    def _work(self, db: Connection, claim: ExportClaim) -> str:
-        try:
-            if claim.attempt > self.settings.attempts:
-                return self._fail(db, claim, Watch(), "attempts_exhausted")
-            with (
-                connect(self.url, name="rosterhub export") as roster,
-                claims.heartbeat(
-                    self.url,
-                    claim,
-                    lease=self.settings.lease,
-                    timeout=self.settings.export_timeout,
-                    stopping=self.stopping,
-                    work=roster,
-                ) as watch,
-            ):
-                try:
-                    return self._export(db, roster, claim, watch)
-                except QueryCanceled:
-                    watch.check()  # the heartbeat has interrupted it, or else its time was over
-                    raise
-        except Fenced:
-            log.warning("export_lost", export_id=str(claim.id), fence=claim.fence)
-            return "fenced"
-        except Stopped:
-            self._release(claim, 0.0, refund=True)
-            return "stopped"
-        except BaseException as error:  # noqa: BLE001  # whatever it was, it may be over next time
-            self._report(claim, error)
-            self._release(claim, min(2.0**claim.attempt, PAUSE_MAX))
-            return "interrupted"
+    NAME = "rosterhub export"
 
-    def _export(self, db: Connection, roster: Connection, claim: ExportClaim, watch: Watch) -> str:
+    def _due(self, control: Connection) -> list[int]:
+        return [tenant_id for (tenant_id,) in control.execute(exporting.NAMED["due"])]
+
+    def _take(self, db: Connection, tenant_id: int) -> ExportClaim | None:
+        return exporting.take(db, tenant_id, lease=self.settings.lease, worker=self.worker)
+
+    def _kind(self, _claim: ExportClaim) -> str:
+        return "export"
+
+    def _seconds(self) -> float:
+        return self.settings.export_timeout
+
+    def _run(self, db: Connection, claim: ExportClaim, watch: Watch) -> str:
         reader = self._reader(db, claim)
         if reader is None:
             return self._fail(db, claim, watch, "client_gone")
-        patience = f"{int(self.settings.export_timeout * 1000)}ms"
-        roster.execute("select set_config('statement_timeout', %s, false)", [patience])
         target = Target(self.store, claim)
         with scratch(self.settings.work_folder) as folder, target.open():
-            made = Export(claim, roster, folder, watch, self.emit, reader).run(target.begin)
+            made = Export(claim, db, folder, watch, self.emit, reader).run(target.begin)
         try:
             with claims.holding(db, claim):
                 exporting.complete(db, claim, watch, made, target.key)
@@ -146,31 +104,11 @@ class Exporter:
         veil = Pseudonyms(keys, lens) if lens.pseudonyms else None
         return Reader(of_lens(lens), veil, row[1])
 
-    def _report(self, claim: ExportClaim, error: BaseException) -> None:
-        """The kind of the error and where it was; never its text, which may quote a row."""
-        log.error(
-            "attempt_failed",
-            export_id=str(claim.id),
-            attempt=claim.attempt,
-            error=type(error).__name__,
-            sqlstate=getattr(error, "sqlstate", None),
-            at=place_of(error),
-        )
-
     def _fail(self, db: Connection, claim: ExportClaim, watch: Watch, code: str) -> str:
         with claims.holding(db, claim):
             exporting.fail(db, claim, watch, {"code": code, **FAILURES[code]})
         self.emit(ExportEnded(run_id=claim.id, state="failed"))
         return code
-
-    def _release(self, claim: ExportClaim, pause: float, *, refund: bool = False) -> None:
-        """On a connection of its own, for the old one may be what broke."""
-        try:
-            with connect(self.url) as db:
-                claims.release(db, claim, pause, refund=refund)
-        except psycopg.Error as error:
-            # The lease runs out by itself.
-            log.warning("export_not_released", export_id=str(claim.id), error=type(error).__name__)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Previews of mappings, made for the gateway by the process that serves everything but imports."""
+"""Previews of mappings, made for the gateway."""
 
 import structlog
 

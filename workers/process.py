@@ -3,37 +3,22 @@
 Dramatiq delivers the bells; a lost, doubled or late one changes nothing, for the process also asks
 PostgreSQL what is due, and a claim decides who works. One import at a time means that a file that
 brings its process down takes nothing else with it; the supervisor replaces the process. Exports
-have processes of their own, for they take long and nobody else should wait for them.
+have processes of their own, for they take long and nobody else should wait for them. A process
+loads what its kind needs, so only those that read files carry data frames.
 """
 
-import os
-import socket
+# ruff: noqa: PLC0415 -- a kind of process loads what it needs, and no data frames for a bell
+
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, LiteralString, TypeAlias, assert_never
+from typing import Any, Literal, TypeAlias, assert_never
 
 import psycopg
 import structlog
 
-from pipeline import claims, exporting
-from pipeline.database import connect
-from schemas.jobs import PrepareDeltas
-from schemas.secrets import Vault
 from schemas.settings import Settings, plain
-from workers import previews
-from workers.audit import Keeper
 from workers.bells import heard
-from workers.deltas import deltas
-from workers.exports import Exporter
-from workers.heads import Heads
-from workers.imports import Importer, limits
-from workers.maintenance import sweep
-from workers.objects import open_store
-from workers.observers import all_of, district_on, to_log, to_metrics, to_stream
-from workers.port import ring_on
-from workers.schedules import ask_due
-from workers.scratch import sweep as sweep_scratch
 from workers.signals import asked_to_stop
 
 SWEEP = 60.0  # seconds
@@ -85,87 +70,24 @@ class Desk:
                     self.free.release()
 
 
-def imports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
-    """Work off the districts that have a run due, each time the one served longest ago."""
-    if left := sweep_scratch(settings.work_folder):
-        log.info("scratch_swept", folders=left)
-    redis_url = plain(settings.redis_url)
-    emit = all_of(to_stream(redis_url), to_metrics, to_log)
-    to_district = district_on(redis_url, ring_on(redis_url))
-    worker = f"{socket.gethostname()}:{os.getpid()}"
-    store = open_store(settings.object_store)
-    importer = Importer(settings, store, emit, worker, stopping, to_district)
-    ring = ring_on(redis_url)
-
-    def attempt(tenant_id: int) -> bool:
-        done = importer.attempt(tenant_id)
-        if done:
-            ring(PrepareDeltas(tenant_id=tenant_id))
-        return done
-
-    def work() -> None:
-        # Whose turn it is, is asked again after every run: who came meanwhile may be next.
-        while not stopping.is_set() and any(attempt(each) for each in due(importer.url)):
-            pass
-
-    return work
-
-
-def exports(settings: Settings, stopping: threading.Event) -> Callable[[], None]:
-    """Let schedules ask whose time has come, and work off the districts that have an export due."""
-    sweep_scratch(settings.work_folder)
-    redis_url = plain(settings.redis_url)
-    emit = all_of(to_stream(redis_url), to_metrics, to_log)
-    to_district = district_on(redis_url, ring_on(redis_url))
-    worker = f"{socket.gethostname()}:{os.getpid()}"
-    store = open_store(settings.object_store)
-    exporter = Exporter(settings, store, emit, worker, stopping, to_district)
-    waiting = exporting.NAMED["due"]
-
-    def work() -> None:
-        ask_due(exporter.url)
-        while not stopping.is_set() and any(
-            exporter.attempt(each) for each in due(exporter.url, waiting)
-        ):
-            pass
-
-    return work
-
-
-def due(url: str, waiting: LiteralString = claims.SQL["due"]) -> list[int]:
-    """The districts with a run to do, the one served longest ago first."""
-    with connect(url, role="rosterhub_control", name="rosterhub poll") as db:
-        return [tenant_id for (tenant_id,) in db.execute(waiting)]
-
-
-def service(settings: Settings, keeper: Keeper) -> Callable[[], None]:
-    """Previews, for which somebody waits, and maintenance: what has served its time, the audit."""
-    store = open_store(settings.object_store)
-
-    def work() -> None:
-        previews.answer(plain(settings.database_url), limits(settings))
-        sweep(plain(settings.database_url), store)
-        keeper.look()
-
-    return work
-
-
-def keeper_of(settings: Settings) -> Keeper:
-    """Who keeps the audit."""
-    heads = Heads(open_store(settings.object_store), Vault(plain(settings.secret_key)))
-    return Keeper(plain(settings.database_url), heads, settings.audit_heads)
-
-
 def duty(settings: Settings, kind: DeskKind, stopping: threading.Event) -> tuple[Desk, float]:
     """What a kind of process does, and after how many seconds it looks though nobody rings."""
     match kind:
         case "imports":
+            from workers.imports import imports
+
             return Desk(kind, imports(settings, stopping), stopping), settings.poll
         case "exports":
+            from workers.exports import exports
+
             return Desk(kind, exports(settings, stopping), stopping), settings.poll
         case "deltas":
+            from workers.deltas import deltas
+
             return Desk(kind, deltas(settings, stopping), stopping), settings.poll
         case "service":
+            from workers.service import keeper_of, service
+
             keeper = keeper_of(settings)
             return Desk(kind, service(settings, keeper), stopping, keeper.leave), SWEEP
         case _:
