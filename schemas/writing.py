@@ -4,9 +4,10 @@ What is said here is SQL, for PostgreSQL writes the lines itself: `copy (select 
 them as RFC 4180 asks, and whoever reads them adds the header and CRLF. The text of a `Sheet` names
 in braces what its `facts` hold, to be filled in as literals.
 
-A bulk file has the active records that are seen, a whole one as they lie (see `as_they_lie`), others
-in the order of their sourcedIds. A delta has the records that changed behind a version; where not everything is seen, also those that have come into
-sight, and as `tobedeleted` those that have gone out of it, with the values that were seen last.
+A bulk file has the active records that are seen; a whole one as they lie (`as_they_lie`), others
+in the order of their sourcedIds. A delta has the records that changed behind a version; where not
+everything is seen, also those that have come into sight, and as `tobedeleted` those that have gone
+out of it, with the values that were seen last.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

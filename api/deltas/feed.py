@@ -180,7 +180,9 @@ class Deltas:
     async def _page(
         self, caller: Caller, view: View, asked: Asked, limit: int
     ) -> tuple[Page | None, State]:
-        async with self._feed.database.tenant(caller.tenant, snapshot=True) as connection:
+        async with self._feed.database.tenant(
+            caller.tenant, snapshot=True, piped=True
+        ) as connection:
             state = await self._feed.state(connection, caller.tenant, view.tag)
             if state.version is None:
                 return None, state
@@ -193,7 +195,10 @@ class Deltas:
             key = (*seen, state.epoch, state.newest, state.version, place, limit)
             page = self._pages.get(key)
             if page is None:
-                reading = Reading(connection, caller.tenant, self._objects, view, state.version)
+                reading = Reading(
+                    *(connection, caller.tenant, self._objects, view, state.version),
+                    standing=state.newest,
+                )
                 events, behind = await reading.page(place, limit)
                 page = Page(tuple(map(dump, events)), behind)
                 self._pages.keep(key, page)
