@@ -189,7 +189,26 @@ class TestRoundTrip:
         assert district.push(made.data).counts["users"] == {"rows": 5, "unchanged": 5}
         assert other.push(made.data).state == "applied"
         assert values(other) == values(district)
-        assert "metadata.z" not in exported(district, metadata=False).rows("users")[0]
+        assert "metadata.b{}'%" not in exported(district, metadata=False).rows("users")[0]
+
+    def test_each_record_keeps_the_unknown_columns_that_it_has_and_gets_none_of_the_others(
+        self, district: "District", other: "District", town: Package
+    ) -> None:
+        some = town.change("users", "taro", {"metadata.b": "1", "metadata.a": ""}).change(
+            "users", "mother", {"metadata.a": "2", "metadata.b": ""}
+        )
+        district.push(some)
+        late = {**town.row("users", "father"), "metadata.c": "3"}
+        assert district.push(Package({}).delta("users", late)).state == "applied"
+        kept = {key: row["metadata"] for key, row in district.roster()["users"].items()}
+        assert kept.pop("father") == {"c": "3"}
+        assert (kept.pop("taro"), kept.pop("mother")) == ({"b": "1"}, {"a": "2"})
+        assert {*kept.values()} == {None}
+        version, made = district.versions(), exported(district)
+        again = district.push(made.data)
+        assert (again.counts["users"], district.versions()) == ({"rows": 5, "unchanged": 5}, version)
+        assert other.push(made.data).state == "applied"
+        assert values(other) == values(district)
 
     def test_a_profile_writes_what_its_readers_understand(
         self, district: "District", town: Package
