@@ -206,7 +206,10 @@ class TestRoundTrip:
         assert {*kept.values()} == {None}
         version, made = district.versions(), exported(district)
         again = district.push(made.data)
-        assert (again.counts["users"], district.versions()) == ({"rows": 5, "unchanged": 5}, version)
+        assert (again.counts["users"], district.versions()) == (
+            {"rows": 5, "unchanged": 5},
+            version,
+        )
         assert other.push(made.data).state == "applied"
         assert values(other) == values(district)
 
