@@ -7,6 +7,7 @@ read (`pipeline.lines`). Any other bulk file is read whole and compared by the d
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -24,6 +25,7 @@ from schemas import rules
 from schemas.policy import Reading
 from schemas.rules import Finding
 
+PIECES = 4  # that are looked up at once: what a look costs hardly depends on how much is asked
 BEHIND_HEADER = 2  # the number of the first line that is a record
 
 log = structlog.get_logger()
@@ -157,13 +159,18 @@ class Changes:
         return None if missing is None else Compared(known, index, missing, unknown)
 
     def _scanned(self, file: File, index: Index, unknown: Unknown) -> bool:
-        """Look every line up; whether that was worth it."""
-        for body, digests in self.reader.scan(file):
-            found = index.find(digests)
-            if not found.all():
-                unknown.add(body.chosen(body.numbers(len(digests)).filter(~found)))
-                if unknown.size > lines.MANY * file.source.size:
-                    return False
+        """Look every line up, those of some pieces at once; whether that was worth it."""
+        pieces = self.reader.scan(file)
+        while some := list(islice(pieces, PIECES)):
+            found = index.find(pl.concat([digests for _, digests in some]))
+            start = 0
+            for body, digests in some:
+                new = ~found.slice(start, len(digests))
+                start += len(digests)
+                if new.any():
+                    unknown.add(body.chosen(body.numbers(len(digests)).filter(new)))
+            if unknown.size > lines.MANY * file.source.size:
+                return False
             self.told(file)
         return 0 < self.reader.rows[file.entity.file] >= unknown.lines / lines.MANY
 

@@ -21,7 +21,6 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import pairwise
 from pathlib import Path
 
 import obstore
@@ -108,10 +107,10 @@ def context(file: File, profile: str, reading: Reading, aliases: Collection[int]
 
 
 class Index:
-    """Known digests in ascending parts, and the lines of a file that were found among them."""
+    """Known digests in ascending order, and the lines of a file that were found among them."""
 
-    def __init__(self, parts: list[pl.Series]) -> None:
-        self.parts = [part for part in parts if len(part)]
+    def __init__(self, parts: Iterable[pl.Series]) -> None:
+        self._known = pl.concat([NONE, *parts], rechunk=True)
         self._found: list[pl.Series] = []
 
     def find(self, digests: pl.Series) -> pl.Series:
@@ -123,15 +122,9 @@ class Index:
     def unseen(self) -> pl.Series | None:
         """The known digests that no line has; None where two lines have the same."""
         found = pl.concat([pl.Series(dtype=pl.UInt32), *self._found]).drop_nulls()
-        seen = pl.repeat(False, sum(map(len, self.parts)), eager=True)  # noqa: FBT003  # a value
+        seen = pl.repeat(False, len(self._known), eager=True)  # noqa: FBT003  # a value
         seen = seen.scatter(found, True)  # noqa: FBT003  # same
-        if seen.sum() != len(found):
-            return None
-        start, unseen = 0, [NONE]
-        for part in self.parts:
-            unseen.append(part.filter(~seen.slice(start, len(part))))
-            start += len(part)
-        return pl.concat(unseen)
+        return None if seen.sum() != len(found) else self._known.filter(~seen)
 
     def lines_of(self, digests: pl.Series) -> pl.Series:
         """Which lines of the file have these digests, counted from 0."""
@@ -141,24 +134,10 @@ class Index:
 
     def _places(self, digests: pl.Series) -> pl.Series:
         """Where each digest stands among all known ones; null: it is not known."""
-        order = digests.arg_sort()
-        ordered = digests.gather(order)
-        firsts = pl.concat([NONE, *(part.slice(0, 1) for part in self.parts)])
-        cuts = ordered.search_sorted(firsts).to_list()
-        before = [*cuts, len(ordered)][0]
-        places, start = [pl.repeat(None, before, dtype=pl.UInt32, eager=True)], 0
-        for part, (begin, end) in zip(self.parts, pairwise([*cuts, len(ordered)]), strict=True):
-            places.append(place(part, ordered.slice(begin, end - begin), start))
-            start += len(part)
-        found = pl.DataFrame([order.alias("order"), pl.concat(places).alias("place")])
-        return found.sort("order").get_column("place")
-
-
-def place(part: pl.Series, digests: pl.Series, start: int) -> pl.Series:
-    """Where each digest stands in an ascending part that begins at `start`."""
-    near = part.search_sorted(digests).clip(0, len(part) - 1)
-    frame = pl.DataFrame({"at": near + start, "same": part.gather(near) == digests})
-    return frame.select(pl.when("same").then("at")).to_series().cast(pl.UInt32)
+        if self._known.is_empty():
+            return pl.repeat(None, len(digests), dtype=pl.UInt32, eager=True)
+        near = self._known.search_sorted(digests).clip(0, len(self._known) - 1)
+        return near.cast(pl.UInt32).set(self._known.gather(near) != digests, None)
 
 
 class Unknown:
@@ -249,7 +228,7 @@ class Lines:
     def index(self, known: Known) -> Index:
         """The digests of the known lines; raises one of UNREADABLE."""
         dropped, added = self._patch(known)
-        return Index([part["digest"] for part in self._parts(known, dropped, added, ["digest"])])
+        return Index(part["digest"] for part in self._parts(known, dropped, added, ["digest"]))
 
     def records(self, known: Known) -> Iterator[pl.DataFrame]:
         """Digest and sourcedId of the known lines, part by part; raises one of UNREADABLE."""
