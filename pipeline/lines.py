@@ -234,10 +234,10 @@ class Lines:
         """Digest and sourcedId of the known lines, part by part; raises one of UNREADABLE."""
         return self._parts(known, *self._patch(known), KEPT.names())
 
-    def save(self, file: str, context: bytes, written: "Written") -> None:
-        """Keep the lines of a file that was read whole.
+    def shelve(self, file: str, written: "Written") -> Known | None:
+        """Put the lines of a file that was read whole where they may be kept.
 
-        Where something was said of nearly every line, knowing the others would help nobody.
+        None: something was said of nearly every line, so knowing the others would help nobody.
         """
         folder, records = self._folder(file), 0
         remarkable = [pl.DataFrame(schema=KEPT)]
@@ -246,9 +246,10 @@ class Lines:
             self._put_base(folder, number, silent)
             records += silent.height + spoken.height
         added = pl.concat(remarkable)
-        if added.height <= records * MANY:
-            patch = self._put_patch(folder, NONE, added)
-            self._keep(file, context, Known(folder, written.book.parts, patch, records))
+        if added.height > records * MANY:
+            return None
+        patch = self._put_patch(folder, NONE, added)
+        return Known(folder, written.book.parts, patch, records)
 
     def amend(self, file: str, context: bytes, written: "Written", found: Compared) -> None:
         """Keep the lines of a file of which only unknown ones were read."""
@@ -261,13 +262,14 @@ class Lines:
         folder = self._folder(file)
         if len(dropped) + added.height <= records * PATCHED:
             patch = self._put_patch(folder, dropped, added)
-            self._keep(file, context, Known(known.base, known.parts, patch, records))
+            self.keep(file, context, Known(known.base, known.parts, patch, records))
             return
         for number, part in enumerate(self._parts(known, dropped, added, KEPT.names())):
             self._put_base(folder, number, part)
-        self._keep(file, context, Known(folder, known.parts, None, records))
+        self.keep(file, context, Known(folder, known.parts, None, records))
 
-    def _keep(self, file: str, context: bytes, known: Known) -> None:
+    def keep(self, file: str, context: bytes, known: Known) -> None:
+        """Know these lines from the commit on."""
         facts = {"base": known.base, "parts": known.parts, "patch": known.patch}
         facts |= {"records": known.records, "context": context}
         self.db.execute(SQL["keep"], {**self.claim.key, "entity": file, **facts})
