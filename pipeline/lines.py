@@ -21,6 +21,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import obstore
@@ -46,6 +47,7 @@ MEANING = 2  # raised when a line comes to mean something else though no rule ch
 PART = 64 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
 MANY = 0.2  # share of unknown lines beyond which reading the whole file is quicker
 PATCHED = 0.1  # share of the records beyond which a patch becomes part of its base
+JOINED = 4_000_000  # digests that are searched at a time
 TOGETHER = 4 * 1024 * 1024  # bytes of unknown lines that are read at a time
 KEPT = pl.Schema({"digest": pl.UInt128, "sourced_id": pl.String})
 READ = pl.Schema({"line": pl.Int64, "digest": pl.UInt128, "sourced_id": pl.String})
@@ -107,10 +109,10 @@ def context(file: File, profile: str, reading: Reading, aliases: Collection[int]
 
 
 class Index:
-    """Known digests in ascending order, and the lines of a file that were found among them."""
+    """Known digests in ascending parts, and the lines of a file that were found among them."""
 
     def __init__(self, parts: Iterable[pl.Series]) -> None:
-        self._known = pl.concat([NONE, *parts], rechunk=True)
+        self.parts = list(joined(part for part in parts if len(part)))
         self._found: list[pl.Series] = []
 
     def find(self, digests: pl.Series) -> pl.Series:
@@ -122,9 +124,15 @@ class Index:
     def unseen(self) -> pl.Series | None:
         """The known digests that no line has; None where two lines have the same."""
         found = pl.concat([pl.Series(dtype=pl.UInt32), *self._found]).drop_nulls()
-        seen = pl.repeat(False, len(self._known), eager=True)  # noqa: FBT003  # a value
+        seen = pl.repeat(False, sum(map(len, self.parts)), eager=True)  # noqa: FBT003  # a value
         seen = seen.scatter(found, True)  # noqa: FBT003  # same
-        return None if seen.sum() != len(found) else self._known.filter(~seen)
+        if seen.sum() != len(found):
+            return None
+        start, unseen = 0, [NONE]
+        for part in self.parts:
+            unseen.append(part.filter(~seen.slice(start, len(part))))
+            start += len(part)
+        return pl.concat(unseen)
 
     def lines_of(self, digests: pl.Series) -> pl.Series:
         """Which lines of the file have these digests, counted from 0."""
@@ -134,10 +142,36 @@ class Index:
 
     def _places(self, digests: pl.Series) -> pl.Series:
         """Where each digest stands among all known ones; null: it is not known."""
-        if self._known.is_empty():
-            return pl.repeat(None, len(digests), dtype=pl.UInt32, eager=True)
-        near = self._known.search_sorted(digests).clip(0, len(self._known) - 1)
-        return near.cast(pl.UInt32).set(self._known.gather(near) != digests, None)
+        order = digests.arg_sort()
+        ordered = digests.gather(order)
+        firsts = pl.concat([NONE, *(part.slice(0, 1) for part in self.parts)])
+        cuts = ordered.search_sorted(firsts).to_list()
+        before = [*cuts, len(ordered)][0]
+        places, start = [pl.repeat(None, before, dtype=pl.UInt32, eager=True)], 0
+        for part, (begin, end) in zip(self.parts, pairwise([*cuts, len(ordered)]), strict=True):
+            places.append(place(part, ordered.slice(begin, end - begin), start))
+            start += len(part)
+        found = pl.DataFrame([order.alias("order"), pl.concat(places).alias("place")])
+        return found.sort("order").get_column("place")
+
+
+def joined(parts: Iterable[pl.Series]) -> Iterator[pl.Series]:
+    """Fewer, larger parts: each costs a look, and to join all of them would take them twice."""
+    waiting: list[pl.Series] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) > JOINED:
+            yield pl.concat(waiting, rechunk=True)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting, rechunk=True)
+
+
+def place(part: pl.Series, digests: pl.Series, start: int) -> pl.Series:
+    """Where each digest stands in an ascending part that begins at `start`."""
+    near = part.search_sorted(digests).clip(0, len(part) - 1)
+    frame = pl.DataFrame({"at": near + start, "same": part.gather(near) == digests})
+    return frame.select(pl.when("same").then("at")).to_series().cast(pl.UInt32)
 
 
 class Unknown:
