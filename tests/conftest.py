@@ -134,11 +134,17 @@ def redis() -> Iterator[Redis]:
         yield server
 
 
-@pytest.fixture
-def redis_url(redis: Redis) -> str:
-    """An empty Redis."""
+@pytest.fixture(scope="session")
+def redis_line(redis: Redis) -> Iterator[RedisClient]:
+    """To make one takes longer than what is asked over it."""
     with RedisClient.from_url(redis.url) as client:
-        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_url(redis: Redis, redis_line: RedisClient) -> str:
+    """An empty Redis."""
+    redis_line.flushall()
     return redis.url
 
 

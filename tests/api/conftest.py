@@ -563,7 +563,9 @@ def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
         changed = settings.model_copy(update={"port": port, "gateway_processes": 1} | changes)
         root = Path(__file__).parents[2]
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("ROSTERHUB_")}
-        log = folder / f"gunicorn-{port}.log"
+        log, measured = folder / f"gunicorn-{port}.log", folder / f"metrics-{port}"
+        measured.mkdir()
+        env = changed.to_env() | {"PYTHONPATH": str(root), "PROMETHEUS_MULTIPROC_DIR": str(measured)}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
@@ -572,9 +574,10 @@ def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
                     "api.main:app",
                 ],
                 cwd=root,
-                env=inherited | changed.to_env() | {"PYTHONPATH": str(root)},
+                env=inherited | env,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
         server = Server(process, port, log)
         servers.append(server)
@@ -585,13 +588,15 @@ def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
         yield start
     finally:
         for server in servers:
-            server.process.terminate()
-        for server in servers:
-            try:
-                server.process.wait(10)
-            except subprocess.TimeoutExpired:
-                server.process.kill()
-                server.process.wait()
+            end(server.process)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End it with all its children. To leave in good order takes a second and more, which is looked
+    at where it matters (tests/deploy/test_gateway_process.py, test_progress.py)."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @dataclass(frozen=True)

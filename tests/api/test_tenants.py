@@ -204,6 +204,7 @@ def test_another_district_gets_nothing_though_its_identifiers_are_the_same(
         answer: Result = hub.get(path, key)
         return answer
 
+    methods = routes(hub)
     for path in LISTS | RECORDS:
         real = path.replace("{sourced_id}", "x")
         assert SECRET in get(real, north.key).text
@@ -225,7 +226,7 @@ def test_another_district_gets_nothing_though_its_identifiers_are_the_same(
     assert hub.post(f"/api/v1/imports/{run_id}/rekey", south.key).status_code == 404
     for path in ADMINISTRATORS:
         real = path.replace("{district_id}", "north").replace("{key_id}", "x")
-        for method in routes(hub)[path]:
+        for method in methods[path]:
             assert hub.ask(method, real, south.key).status_code == 403
     assert get("/api/v1/imports", south.key).json["items"] == []
 
@@ -272,9 +273,10 @@ def test_another_district_neither_sees_nor_rings_nor_changes_a_webhook(
     url = f"https://{SECRET}.example/"
     made = hub.post("/api/v1/webhooks", north.key, json={"url": url}).json
     trial = hub.post(f"/api/v1/webhooks/{made['id']}/test", north.key).json
+    methods = routes(hub)
     for path in WEBHOOKS - {"/api/v1/webhooks"}:
         real = path.replace("{webhook_id}", made["id"]).replace("{delivery_id}", trial["id"])
-        for method in routes(hub)[path]:
+        for method in methods[path]:
             body = {"after": 0} if path.endswith("}/resend") and "deliveries" not in path else {}
             answer = hub.ask(method, real, south.key, json=body)
             assert answer.status_code == 404, (method, path)
