@@ -565,7 +565,10 @@ def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("ROSTERHUB_")}
         log, measured = folder / f"gunicorn-{port}.log", folder / f"metrics-{port}"
         measured.mkdir()
-        env = changed.to_env() | {"PYTHONPATH": str(root), "PROMETHEUS_MULTIPROC_DIR": str(measured)}
+        env = changed.to_env() | {
+            "PYTHONPATH": str(root),
+            "PROMETHEUS_MULTIPROC_DIR": str(measured),
+        }
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [

@@ -30,9 +30,7 @@ def url(gateway: Gateway) -> str:
 
 
 @pytest.fixture
-def gateway(
-    settings: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
+def gateway(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway in a process of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
