@@ -4,6 +4,7 @@ Each test that asks for `database_url` gets a database of its own, migrated and 
 may use as many connections and roles as the product does. Nothing here is a stand-in for anything.
 """
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -34,6 +35,8 @@ WAITING = {"test_dev.py"}
 """Files that start whole hubs, besides those in `acceptance`."""
 EARLY = 0.8
 """After which share of the other files the last of them begins."""
+COLLECT = 20_000, 20, 50
+"""New objects until a collection, and how seldom one looks at older ones."""
 # A test database may lose what it wants: durability is what tests/acceptance looks at, on its own.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -65,6 +68,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {path: float(number) for number, path in enumerate(others)}
     places |= {path: number * step - 0.5 for number, path in enumerate(waiting)}
     items[:] = [item for path in sorted(files, key=places.__getitem__) for item in files[path]]
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now alone: thousands of tests are a heap that takes long to search
+    for garbage, over and over, and a quarter of the time of many tests went there."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
 
 
 @contextmanager
