@@ -156,10 +156,8 @@ class TestRoundTrip:
         for file in FILES:
             header, *lines = came[file].split(b"\r\n")
             if PROFILES[profile].quoted:
-                out = made.files[file].split(b"\r\n")
-                assert [out[0], *sorted(out[1:-1]), out[-1]] == [header, *sorted(lines[:-1]), b""]
-            assert by_id(made, file) == {row["sourcedId"]: row for row in read(came[file])}
-            assert len(made.rows(file)) == len(lines) - 1
+                assert made.files[file].split(b"\r\n") == [header, *sorted(lines[:-1]), b""]
+            assert made.rows(file) == sorted(read(came[file]), key=lambda r: r["sourcedId"])
             assert made.files[file].startswith(header + b"\r\n")
         version = district.versions()
         again = district.push(made.data)
@@ -336,22 +334,17 @@ class TestPackage:
         assert during.package.settled.plan.version == 1
         assert exported(district).data != before.data
 
-    def test_it_has_the_same_lines_after_an_import_and_its_undo(
+    def test_it_is_the_same_to_the_byte_after_an_import_and_its_undo(
         self, district: "District", samples: Samples, tmp_path: Path
     ) -> None:
-        def lines() -> dict[str, list[bytes]]:
-            made = exported(district)
-            assert exported(district).data == made.data, "of one version to the byte"
-            return {file: sorted(data.split(b"\r\n")) for file, data in made.files.items()}
-
         district.push(samples("JP-1.2.1"))
-        before = lines()
+        before = exported(district)
         later = tmp_path / "later.zip"
         write_package(later, replace(SMALL, generation=1, mutations=0.5))
         assert district.push(later).state == "applied"
-        assert lines() != before
+        assert exported(district).data != before.data
         assert taken_back(district, 2).state == "applied"
-        assert lines() == before
+        assert exported(district).data == before.data
 
     def test_a_spreadsheet_gets_a_mark_or_cp932_and_is_told_what_that_cannot_hold(
         self, district: "District", town: Package
