@@ -27,9 +27,10 @@ from api.openapi.described import (
     ONCE,
     PAGED,
     RESUMED,
+    UUID_TEXT,
     Listed,
+    Parameter,
     Stream,
-    a_text,
     a_word,
     described,
 )
@@ -103,7 +104,7 @@ class Exports:
         query=(
             *PAGED,
             a_word("state", STATES, "Exports in this state."),
-            a_text("schedule", "Exports that this schedule asked for."),
+            Parameter("schedule", "Exports that this schedule asked for.", UUID_TEXT),
         ),
     )
     async def on_get(self, req: Request, resp: Response) -> None:

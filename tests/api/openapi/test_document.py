@@ -11,6 +11,7 @@ from falcon import inspect
 from openapi_spec_validator import validate
 
 from api.cors import METHODS
+from api.errors import ROOT_1P1
 from api.openapi.classes import filter_schema
 from api.openapi.pages import DISCOVERY
 from api.rosters.filters import parse
@@ -65,7 +66,8 @@ def test_every_operation_says_who_may_what_it_answers_and_how_it_refuses(documen
         for status in good:
             content = said["responses"][status].get("content", {})
             assert all(kind["schema"] for kind in content.values()), f"{where} is not described"
-        kind = "StatusInfo" if path.startswith("/ims/") else "Problem"
+        edition = "StatusInfoSet" if path.startswith(f"{ROOT_1P1}/") else "StatusInfo"
+        kind = edition if path.startswith("/ims/") else "Problem"
         wanted = "TokenRefusal" if path == "/token" else kind
         refusal = said["responses"]["400"]["$ref"]
         assert refusal == f"#/components/responses/{wanted}400", where
