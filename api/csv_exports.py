@@ -99,7 +99,7 @@ class CsvExport:
         self._database = database
         self._vault = vault
 
-    @described(Stream("text/csv"), query=ASKED, headers=SENT)
+    @described(Stream("text/csv"), query=ASKED, refusals=(422,), headers=SENT)
     async def on_get(self, req: Request, resp: Response, entity: str) -> None:
         """The active records of one file."""
         if req.get_param("since") is not None:

@@ -16,7 +16,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from api.bell import Bell
-from api.bodies import read_json
+from api.bodies import Line, read_json
 from api.caller import Caller, Needs, caller_of
 from api.cursors import limit_of, next_url
 from api.database import Connection, Database
@@ -82,7 +82,7 @@ class FileDeleted(Gone):
 class Asked(Wanted):
     """What is to be exported, and for which client; None: for the district, which sees all."""
 
-    client: str | None = None
+    client: Line | None = None
 
 
 class NoSuchVersion(BadRequest):

@@ -143,7 +143,7 @@ class Deltas:
         """A page of events; with `wait`, as soon as there is one."""
         caller, view, limit = caller_of(req), self._feed.view(req), limit_of(req)
         until = time.monotonic() + wait_of(req)
-        given = self._asked(caller, req.get_param("cursor") or BEGINNING)
+        given = self._asked(caller, req.get_param("cursor", default=BEGINNING))
         page, state = await self._found(caller, view, given, limit)
         if page is None:
             await self._feed.waiting.version((caller.tenant, view.tag), 0, PREPARING)
