@@ -96,6 +96,24 @@ def test_discovery_names_this_hub_and_the_rostering_reads_alone(hub: Client) -> 
         assert hub.get(path).status_code == 404
 
 
+def test_both_editions_have_their_shapes_and_every_page_its_cursor(document: Json) -> None:
+    schemas = document["components"]["schemas"]
+    assert {"role", "orgs"} <= schemas["UserOf1p1InPart"]["properties"].keys()
+    assert {"roles", "userProfiles"} <= schemas["UserInPart"]["properties"].keys()
+    assert "pronouns" not in schemas["UserOf1p1InPart"]["properties"]
+    assert schemas["OrgOf1p1InPart"]["properties"]["type"]["enum"][0] == "department"
+    pages = [
+        said
+        for _, path, said in operations(document)
+        if path.startswith((f"{ROOT}/", f"{ROOT_1P1}/"))
+        and "X-Total-Count" in said["responses"]["200"].get("headers", {})
+    ]
+    assert len(pages) == 2 * sum(not operation.single for operation in OPERATIONS)
+    for said in pages:
+        names = {given["name"] for given in said["parameters"]}
+        assert {"limit", "offset", "cursor", "sort", "orderBy", "filter", "fields", "asOf"} <= names
+
+
 @pytest.mark.skipif(not OFFICIAL.exists(), reason="the official documents are not here")
 def test_discovery_has_the_paths_and_names_of_the_official_document(hub: Client) -> None:
     official = orjson.loads(OFFICIAL.read_bytes())
