@@ -78,6 +78,7 @@ class Village:
     cursors: dict[str, deque[str]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=KEPT))
     )
+    tags: dict[str, str] = field(default_factory=dict)
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))
 
     def names_for(self, path: str, wanted: list[str]) -> Names:
@@ -108,6 +109,8 @@ class Village:
         path, method = urlsplit(str(answer.request.url)).path, answer.request.method
         said = orjson.loads(answer.content) if is_json(answer) and answer.content else None
         body = said if isinstance(said, dict) else {}
+        if "ETag" in answer.headers:
+            self.tags[path] = answer.headers["ETag"]
         place = answer.headers.get("Location")
         if method == "POST" and "id" in body:
             place = place or f"{path}/{body['id']}"

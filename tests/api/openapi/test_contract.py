@@ -5,6 +5,10 @@ over them, and `ROSTERHUB_SEED` repeats a run or begins another.
 
 What makes sense only with things that are there (ids, versions, cursors) is put into most of the
 right cases: identifiers come from what earlier cases made, never from what the test itself needs.
+
+All checks but those that Schemathesis makes of its own walks: whether nobody gets in is asked here
+(`ask_as_nobody`) and in test_tenants.py, other methods in test_errors.py, and what is deleted is
+looked for in the tests of what it was.
 """
 
 import base64
@@ -79,6 +83,7 @@ FITTING: Mapping[str, object] = {
 """What is well-formed and means something: no schema says which words are known."""
 ITS_OWN = {"id": "town", "name": "name", "label": "label"}
 """What has to be another each time."""
+CONDITIONS = ("If-None-Match", "If-Match", "If-Range")
 MAPPINGS = ("/api/v1/mappings/{entity}", "/ims/oneroster/v1p2/mappings/{entity_type}")
 EVENT_STREAM = "text/event-stream"
 OURS = {"authorization", "x-api-key", "x-rosterhub-district"}
@@ -152,6 +157,8 @@ class Contract:
                 query["cursor"] = chance.choice([*given])
         if "sourcedId" in query:
             query |= {"entity": "users", "sourcedId": "u-00"}
+        if (tag := self.village.tags.get(case.formatted_path)) and chance.random() < 0.5:
+            case.headers.update({n: tag for n in CONDITIONS if n in case.headers})
         if "asOf" in query:
             query["asOf"] = chance.choice(["1", "2", "3", PUBLISHED[1]])
 
