@@ -24,7 +24,7 @@ from api.csv_exports import CsvDelta, CsvExport
 from api.database import Database
 from api.deliveries import Deliveries, Delivery, Resend, ResendMany
 from api.deltas.checksums import Checksums
-from api.deltas.feed import Deltas, Feed
+from api.deltas.feed import DeltaLines, Deltas, Feed
 from api.deltas.objects import Objects as DeltaObjects
 from api.deltas.places import Cursors
 from api.deltas.sharing import Pages
@@ -379,7 +379,7 @@ def staying_in_step(
     objects, pages = DeltaObjects(base), Pages()
     return {
         "/api/v1/deltas": Deltas(feed, objects, pages),
-        "/api/v1/deltas.ndjson": Deltas(feed, objects, pages, lines=True),
+        "/api/v1/deltas.ndjson": DeltaLines(feed, objects, pages),
         "/api/v1/checksums": Checksums(feed),
     }
 

@@ -16,10 +16,13 @@ from api.answers import known
 from api.audit_book import Book
 from api.audit_entries import Seen, Speaker
 from api.caller import Caller
+from api.errors import TOKEN
 from schemas.audit import INSTALLATION
 from schemas.secrets import parse_key
 
 WATCHED = ("/ims/", "/api/v1/")
+"""What is guarded there is looked at, and the address at which clients ask for tokens."""
+
 KEY_ID = re.compile(r"[0-9A-Za-z]{12}")
 
 
@@ -39,8 +42,7 @@ class Audit:
         self, req: Request, resp: Response, resource: object, _succeeded: object
     ) -> None:
         """Take the request down: at once, or when the stream that answers it has ended."""
-        guarded = getattr(resource, "needs", None) is not None or req.context.caller is not None
-        if not guarded or not req.path.startswith(WATCHED):
+        if not is_watched(req, resource):
             return
         if req.method == "OPTIONS":
             return  # a browser asks what it may do; nothing is read
@@ -53,7 +55,7 @@ class Audit:
         context = req.context
         self._book.take(
             Seen(
-                speaker=speaker(req, context.caller),
+                speaker=getattr(context, "speaker", None) or speaker(req, context.caller),
                 method=known(req.method),
                 route=req.uri_template or "",
                 address=address_of(req),
@@ -66,6 +68,17 @@ class Audit:
                 request_id=context.id,
             )
         )
+
+
+def is_watched(req: Request, resource: object) -> bool:
+    """Whether a request belongs into the audit.
+
+    Who asks for a token says itself who that is; what is fetched by a ticket has a caller, too.
+    """
+    if req.path == TOKEN:
+        return True
+    guarded = getattr(resource, "needs", None) is not None or req.context.caller is not None
+    return guarded and req.path.startswith(WATCHED)
 
 
 async def to_its_end(

@@ -6,11 +6,19 @@ from typing import Annotated, TypeVar
 
 import orjson
 from falcon.asgi import Request
-from pydantic import AfterValidator, BaseModel, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    StringConstraints,
+    ValidationError,
+)
 
 from schemas.errors import BadRequest, LengthRequired, Rejected, RosterHubError, TooLarge
 
 DEPTH = 64
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -36,6 +44,17 @@ Line = Annotated[
     AfterValidator(printable),
 ]
 """One line of text that a person gave."""
+
+
+def written_out(value: object) -> object:
+    """An instant is a text that begins with its day; a number of seconds is none."""
+    if not (isinstance(value, str) and DAY.match(value)):
+        raise ValueError("must be an instant such as 2026-04-01T00:00:00+09:00")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(written_out)]
+"""An instant with its offset."""
 
 
 async def read_json(req: Request, model: type[Model], limit: int) -> Model:

@@ -21,10 +21,10 @@ from api.caller import Caller, caller_of
 from api.database import Connection, Database
 from api.exports import READ, SQL, permit, settled
 from api.history import instant
-from api.openapi.described import Stream, a_text, a_word, described
+from api.openapi.described import INSTANT, Parameter, Stream, a_word, described
 from api.words import not_among
 from schemas.errors import BadRequest, Missing, Rejected
-from schemas.exports import FILES, Wanted
+from schemas.exports import FILES, IDENTIFIERS, PROFILES, SCHOOL, Wanted
 from schemas.lens import Lens
 from schemas.planning import NAMED, Known, facts, identifiers_of, planned
 from schemas.pseudonyms import Pseudonyms, keys_of
@@ -70,13 +70,24 @@ class Written:
 
 
 ASKED = (
-    a_text("profile", "The profile whose layout the file has; else the newest of the district."),
+    a_word("profile", PROFILES, "Whose layout the file has; else that of the policy."),
     a_word("encoding", ENCODINGS, "How it is written; the first if nothing is said."),
-    a_word("identifiers", ("hub", "source"), "Whose identifiers it has; else the policy says."),
-    a_text("schools", "sourcedIds of schools, with commas between; else all."),
+    a_word("identifiers", IDENTIFIERS, "Whose identifiers it has; else the policy says."),
+    Parameter(
+        "schools",
+        "sourcedIds of orgs, with commas between: these and what is below; else all.",
+        {"type": "array", "items": {"type": "string", "pattern": SCHOOL}, "minItems": 1},
+        explode=False,
+    ),
     a_word("metadata", WORDS, "Whether columns come along that the profile does not know."),
 )
-SINCE = a_text("since", "A version, or an instant: what changed behind it.", required=True)
+SINCE = Parameter(
+    "since",
+    "A version, or an instant: what changed behind it.",
+    {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 10**DIGITS - 1}, INSTANT]},
+    required=True,
+)
+SENT = (VERSION, "Content-Disposition")
 
 
 class CsvExport:
@@ -88,7 +99,7 @@ class CsvExport:
         self._database = database
         self._vault = vault
 
-    @described(Stream("text/csv"), query=ASKED)
+    @described(Stream("text/csv"), query=ASKED, refusals=(422,), headers=SENT)
     async def on_get(self, req: Request, resp: Response, entity: str) -> None:
         """The active records of one file."""
         if req.get_param("since") is not None:
@@ -137,7 +148,7 @@ class CsvExport:
 class CsvDelta(CsvExport):
     """`/ims/oneroster/v1p2/csv/export/{entity}/delta`."""
 
-    @described(Stream("text/csv"), query=(*ASKED, SINCE))
+    @described(Stream("text/csv"), query=(*ASKED, SINCE), refusals=(422,), headers=SENT)
     async def on_get(self, req: Request, resp: Response, entity: str) -> None:
         """What changed in one file behind a version, deletions included."""
         wanted = asked(req, entity)

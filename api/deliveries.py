@@ -12,9 +12,9 @@ from uuid import UUID
 
 from falcon.asgi import Request, Response
 from psycopg.rows import DictRow
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.bodies import read_json
+from api.bodies import Instant, read_json
 from api.caller import caller_of
 from api.cursors import BadCursor, decode, limit_of, next_url
 from api.form import send
@@ -55,8 +55,8 @@ class Again(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
     version: int | None = Field(default=None, ge=1, le=BIGINT, strict=True)
     after: int | None = Field(default=None, ge=0, le=BIGINT, strict=True)
     which: Literal["undelivered", "everything"] = "undelivered"

@@ -17,7 +17,7 @@ from psycopg.rows import DictRow
 from api.caller import Caller
 from api.database import Database
 from api.exports import SQL, FileDeleted, whole
-from api.openapi.described import Stream, a_text, described
+from api.openapi.described import IF_NONE_MATCH, Parameter, Stream, described
 from api.uploads import NoSuchObject, Objects
 from schemas.errors import Gone, Missing, RosterHubError
 from schemas.secrets import Vault
@@ -26,6 +26,16 @@ from schemas.tickets import Ticket, read
 ZIP = "application/zip"
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 DIGITS = 18
+
+
+RANGES = {"type": "string", "pattern": r"^bytes=(\d{1,18}-\d{0,18}|-\d{1,18})$"}
+ASKED = (
+    Parameter("Range", "The part that is wanted, in bytes.", RANGES, "header"),
+    Parameter("If-Range", "The ETag of the bytes that are there.", {"type": "string"}, "header"),
+    IF_NONE_MATCH,
+)
+REFUSALS = (404, 409, 410, 416)
+SENT = ("ETag", "Content-Disposition", "Content-Range", "Repr-Digest")
 
 
 class NoSuchFile(Missing):
@@ -66,9 +76,9 @@ class Download:
     @described(
         Stream("application/zip"),
         also={206: Stream("application/zip"), 304: None},
-        query=(a_text("Range", "The part that is wanted, in bytes.", place="header"),),
-        refusals=(404, 410, 416),
-        headers=("ETag",),
+        query=ASKED,
+        refusals=REFUSALS,
+        headers=SENT,
     )
     async def on_get(self, req: Request, resp: Response, ticket: str) -> None:
         """The file, or the part of it that is asked for."""
@@ -82,7 +92,7 @@ class Download:
             raise FileDeleted from error
         resp.content_length = span.end - span.begin
 
-    @described(also={206: None, 304: None}, refusals=(404, 410, 416), headers=("ETag",))
+    @described(also={206: None, 304: None}, query=ASKED, refusals=REFUSALS, headers=SENT)
     async def on_head(self, req: Request, resp: Response, ticket: str) -> None:
         """The same without the bytes."""
         row = await self._row(req, ticket)

@@ -63,6 +63,13 @@ CODES_1P1 = {
 
 
 BLANK = "invalid_blank_selection_field"
+SORT = "invalid_sort_field"
+
+MINOR_1P1 = (
+    *sorted({CODES_1P1.get(code, code) for code in IMSX_CODES}),
+    *(BLANK, SORT),
+)
+"""All that 1.1 says of failures, and of what was passed over."""
 
 
 class UnknownRoute(Missing):

@@ -16,7 +16,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from api.bell import Bell
-from api.bodies import read_json
+from api.bodies import Line, read_json
 from api.caller import Caller, Needs, caller_of
 from api.cursors import limit_of, next_url
 from api.database import Connection, Database
@@ -27,9 +27,10 @@ from api.openapi.described import (
     ONCE,
     PAGED,
     RESUMED,
+    UUID_TEXT,
     Listed,
+    Parameter,
     Stream,
-    a_text,
     a_word,
     described,
 )
@@ -87,7 +88,7 @@ class LensChanged(Gone):
 class Asked(Wanted):
     """What is to be exported, and for which client; None: for the district, which sees all."""
 
-    client: str | None = None
+    client: Line | None = None
 
 
 class NoSuchVersion(BadRequest):
@@ -109,7 +110,7 @@ class Exports:
         query=(
             *PAGED,
             a_word("state", STATES, "Exports in this state."),
-            a_text("schedule", "Exports that this schedule asked for."),
+            Parameter("schedule", "Exports that this schedule asked for.", UUID_TEXT),
         ),
     )
     async def on_get(self, req: Request, resp: Response) -> None:

@@ -16,9 +16,10 @@ import structlog
 from falcon.asgi import Request, Response
 from psycopg.rows import DictRow
 
-from api.addresses import Address, networks_of, within
+from api.addresses import networks_of, within
+from api.audit_entries import Speaker
 from api.credentials import SQL, counted_as
-from api.database import Database
+from api.database import Connection, Database
 from api.form import dump
 from api.openapi import answers
 from api.openapi.described import Body, described
@@ -110,7 +111,7 @@ class Token:
             raise OAuthRefused("grant_type is missing.")
         if form["grant_type"] != "client_credentials":
             raise UnsupportedGrant
-        row = await self._client(self._presented(req, form), req.context.address)
+        row = await self._client(req, self._presented(req, form))
         limit = row["rate_limit"] or self._manners.rate_limit
         await self._rates.spend(req, resp, Wanted(counted_as(row), limit))
         scopes = granted(form.get("scope", "").split(), row["scopes"])
@@ -145,17 +146,21 @@ class Token:
             raise self._no_client("Authenticate with HTTP Basic.")
         return by_header
 
-    async def _client(self, presented: Presented, address: Address | None) -> DictRow:
-        """The client that this is the secret of."""
-        key = parse_key(presented.secret)
-        if key is None or key.kind != "secret" or "\0" in presented.client:
+    async def _client(self, req: Request, presented: Presented) -> DictRow:
+        """The client that this is the secret of; the audit of its district is told who asked."""
+        key, address = parse_key(presented.secret), req.context.address
+        if "\0" in presented.client:
             raise self._no_client()
         async with self._database.lookup() as connection:
-            cursor = await connection.execute(SQL["secrets"], [presented.client, key.id])
-            rows = await cursor.fetchall()
-            row = next((row for row in rows if self._vault.verifies(key, row["hash"])), None)
+            row = None
+            if key is not None and key.kind == "secret":
+                cursor = await connection.execute(SQL["secrets"], [presented.client, key.id])
+                rows = await cursor.fetchall()
+                row = next((row for row in rows if self._vault.verifies(key, row["hash"])), None)
             if row is None:
+                req.context.speaker = await claimed(connection, presented.client)
                 raise self._no_client()
+            req.context.speaker = Speaker(row["tenant_id"], "client", row["client"], row["secret"])
             networks = networks_of(tuple(row["networks"]))
             if networks and (address is None or not within(address, networks)):
                 raise self._no_client("This client may not ask from this address.")
@@ -166,6 +171,12 @@ class Token:
         kinds = (InvalidClient, UnauthorisedClient)
         kind = next(kind for kind in kinds if kind.status == self._manners.refusal)
         return kind(message)
+
+
+async def claimed(connection: Connection, client: str) -> Speaker | None:
+    """Somebody who was not let in, in the district of the client that he says he is."""
+    row = await (await connection.execute(SQL["district_of"], [client])).fetchone()
+    return None if row is None else Speaker(row["tenant_id"], "anonymous", row["id"])
 
 
 async def read_form(req: Request) -> dict[str, str]:

@@ -47,7 +47,7 @@ class NewSchedule(BaseModel):
     cron: Cron
     time_zone: TimeZone | None = None
     export: Wanted = Wanted()
-    client: str | None = None
+    client: Line | None = None
     enabled: bool = True
 
 

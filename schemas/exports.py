@@ -29,17 +29,29 @@ A sign that CP932 does not have is replaced, and each such place is told."""
 
 ExportMode: TypeAlias = Literal["bulk", "delta"]
 ExportProfile: TypeAlias = Literal["1.2", "1.2.1", "JP-1.2.1", "PSE-6.00", "K12-1.0"]
+PROFILES: tuple[ExportProfile, ...] = get_args(ExportProfile)
 Identifiers: TypeAlias = Literal["hub", "source"]
+IDENTIFIERS: tuple[Identifiers, ...] = get_args(Identifiers)
 
 FILES = tuple(entity.file for entity in ROSTERING)
 SCHOOLS_MAX = 1000
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 
 
+def a_file(name: str) -> str:
+    """One of the nine files of rostering."""
+    if name not in FILES:
+        raise ValueError(f"{name} is none of {', '.join(FILES)}")
+    return name
+
+
+File: TypeAlias = Annotated[
+    str, AfterValidator(a_file), Field(json_schema_extra={"enum": [*FILES]})
+]
+
+
 def in_load_order(files: tuple[str, ...]) -> tuple[str, ...]:
     """Each file once, in the order in which they are read."""
-    if unknown := [file for file in files if file not in FILES]:
-        raise ValueError(f"{unknown[0]} is none of {', '.join(FILES)}")
     return tuple(file for file in FILES if file in files)
 
 
@@ -57,8 +69,9 @@ def written_out(value: object) -> object:
     return value
 
 
-Files: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(in_load_order)]
-School: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z./@_\-]{1,255}$")]
+Files: TypeAlias = Annotated[tuple[File, ...], Field(min_length=1), AfterValidator(in_load_order)]
+SCHOOL = r"^[0-9A-Za-z./@_\-]{1,255}$"
+School: TypeAlias = Annotated[str, StringConstraints(pattern=SCHOOL)]
 Schools: TypeAlias = Annotated[
     tuple[School, ...], Field(max_length=SCHOOLS_MAX), AfterValidator(each_once)
 ]

@@ -62,7 +62,7 @@ which may hold anything, is left out beside pseudonyms."""
 EXTENSION = "ext:"
 
 Listed = PlainSerializer(sorted, return_type=list[str])
-Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
+Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=255, pattern="^[^\\u0000]+$")]
 Some: TypeAlias = Annotated[frozenset[Word], Field(max_length=10_000), Listed]
 
 

@@ -5,15 +5,21 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from api.caller import Needs, caller_of
-from api.deltas.feed import Feed, NotPrepared, say_as_of
+from api.deltas.feed import AS_OF, FILES, Feed, NotPrepared, say_as_of
 from api.deltas.reading import SQL, said
 from api.form import send
 from api.openapi import answers
-from api.openapi.described import a_number, described
+from api.openapi.described import a_number, a_word, described
 from schemas.errors import BadRequest, Missing
 from schemas.sums import ALL
 
 DIGITS = 18  # more than any version has
+
+
+ASKED = (
+    a_number("version", "Of this version; else the newest.", least=1, most=10**DIGITS - 1),
+    a_word("entity", FILES, "Of this collection alone."),
+)
 
 
 class NotKept(Missing):
@@ -28,7 +34,7 @@ class Checksums:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
-    @described(answers.SumsShown, query=(a_number("version", "Of this version.", least=1),))
+    @described(answers.SumsShown, query=ASKED, headers=(AS_OF,))
     async def on_get(self, req: Request, resp: Response) -> None:
         """A set for each entity as a whole, whose `school` is null, and for each of its schools."""
         caller, view, asked = caller_of(req), self._feed.view(req), version_of(req)

@@ -25,8 +25,8 @@ from api.deltas.sharing import Page, Pages, Together
 from api.deltas.waiting import Waiting
 from api.findings_downloads import NDJSON
 from api.form import counted, dump
-from api.openapi import answers
-from api.openapi.described import PAGED, Listed, a_number, a_text, described
+from api.openapi.described import PAGED, Listed, Parameter, Stream, a_text, a_word, described
+from api.openapi.feed import EVENT
 from api.rosters.sight import Sight
 from api.words import among
 from schemas.errors import BadRequest, Gone, Missing, Unavailable
@@ -112,6 +112,18 @@ class Feed:
         return State(**row)
 
 
+ASKED = (
+    PAGED[0],
+    a_text("cursor", f"Where to go on: `next` of the page before, {BEGINNING} or {NOW}."),
+    a_word("entity", FILES, "Events of this collection alone."),
+    Parameter(
+        "wait",
+        f"Seconds to wait for something new; more than {WAIT_MAX} are cut.",
+        {"type": "integer", "minimum": 0, "maximum": 99},
+    ),
+)
+
+
 class Deltas:
     """The feed, in JSON or a line per event."""
 
@@ -125,19 +137,13 @@ class Deltas:
         self._lines = lines
 
     @described(
-        Listed(answers.FeedEvent),
-        query=(
-            *PAGED,
-            a_text("entity", "Events of this collection, or of several with commas between."),
-            a_number("wait", "Seconds to wait for something new.", most=WAIT_MAX),
-        ),
-        refusals=(410,),
+        Listed(EVENT, ends=False, lines=NDJSON), query=ASKED, refusals=(410,), headers=(AS_OF,)
     )
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page of events; with `wait`, as soon as there is one."""
         caller, view, limit = caller_of(req), self._feed.view(req), limit_of(req)
         until = time.monotonic() + wait_of(req)
-        given = self._asked(caller, req.get_param("cursor") or BEGINNING)
+        given = self._asked(caller, req.get_param("cursor", default=BEGINNING))
         page, state = await self._found(caller, view, given, limit)
         if page is None:
             await self._feed.waiting.version((caller.tenant, view.tag), 0, PREPARING)
@@ -273,6 +279,18 @@ class Deltas:
             resp.content_type = falcon.MEDIA_JSON
             items = b",".join(page.events)
             resp.data = b'{"items":[' + items + b'],"next":' + dump(following) + b"}"
+
+
+class DeltaLines(Deltas):
+    """The feed, a line per event; where it goes on stands in Link."""
+
+    def __init__(self, feed: Feed, objects: Objects, pages: Pages) -> None:
+        super().__init__(feed, objects, pages, lines=True)
+
+    @described(Stream(NDJSON), query=ASKED, refusals=(410,), headers=(AS_OF, "Link"))
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """A page of events; with `wait`, as soon as there is one."""
+        await super().on_get(req, resp)
 
 
 def say_as_of(resp: Response, state: State) -> None:

@@ -5,13 +5,15 @@ pass over what they do not know; what is here stays.
 """
 
 from datetime import date, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
+from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict  # pydantic reads it; typing.TypedDict only from 3.12
 
 from api.changes import Kind
 from schemas.audit import Operation, Party
+from schemas.exports import ExportProfile, ExportState, File, Identifiers, Wanted
 from schemas.lens import Lens
 from schemas.proposals import Apply
 from schemas.rules import Severity
@@ -20,6 +22,7 @@ from schemas.webhooks import DeliveryState, EventType, Failure, Notice
 
 Json: TypeAlias = dict[str, Any]
 Cause: TypeAlias = Literal["row", "record", "rule"]
+Digest: TypeAlias = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 RunKind: TypeAlias = Literal["import", "undo", "erasure"]
 
 
@@ -582,6 +585,14 @@ class Ringing(TypedDict):
     state: Literal["waiting"]
 
 
+class Percentiles(TypedDict):
+    """In seconds, how long attempts took; null: there were none."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
 class Lately(TypedDict):
     """How the attempts of the last 24 hours went."""
 
@@ -590,15 +601,15 @@ class Lately(TypedDict):
     failed: int
     interrupted: int
     success_rate: float | None
-    seconds: dict[str, float | None]
-    failures: dict[str, int]
+    seconds: Percentiles
+    failures: dict[Failure, int]
     statuses: dict[str, int]
 
 
 class WebhookStatistics(TypedDict):
     """What waits for a webhook, and how it went lately."""
 
-    deliveries: dict[str, int]
+    deliveries: dict[DeliveryState, int]
     oldest_undelivered_at: datetime | None
     last_24_hours: Lately
 
@@ -687,8 +698,22 @@ class ExportFile(TypedDict):
 
     name: str
     bytes: int
-    sha256: str
+    sha256: Digest
     deleted_at: datetime | None
+
+
+class Replaced(TypedDict):
+    """Signs of a file that its encoding does not have, and the first lines with one."""
+
+    signs: int
+    lines: list[int]
+
+
+class ExportLinks(TypedDict):
+    """Where an export is watched, and where its file is fetched."""
+
+    events: str
+    download: str
 
 
 class ExportShown(TypedDict):
@@ -696,8 +721,8 @@ class ExportShown(TypedDict):
 
     id: UUID
     kind: Literal["export"]
-    state: str
-    wanted: Json
+    state: ExportState
+    wanted: Wanted
     client: str | None
     schedule: UUID | None
     due_at: datetime | None
@@ -709,14 +734,16 @@ class ExportShown(TypedDict):
     cancelled_by: str | None
     version: int | None
     since: int | None
-    profile: str | None
-    identifiers: str | None
-    files: Json
-    counts: Json | None
-    replaced: Any
+    profile: ExportProfile | None
+    identifiers: Identifiers | None
+    files: dict[File, Progress]
+    rows_per_second: float | None
+    eta_seconds: float | None
+    counts: dict[File, int]
+    replaced: dict[File, Replaced]
     failure: Coded | None
     package: ExportFile | None
-    links: dict[str, str]
+    links: ExportLinks
 
 
 class Fetched(ExportFile):
@@ -726,6 +753,12 @@ class Fetched(ExportFile):
     expires_at: datetime
 
 
+class ScheduleLinks(TypedDict):
+    """Where the exports of a schedule are read."""
+
+    exports: str
+
+
 class ScheduleShown(TypedDict):
     """A schedule of exports."""
 
@@ -733,7 +766,7 @@ class ScheduleShown(TypedDict):
     name: str
     cron: str
     time_zone: str
-    export: Json
+    export: Wanted
     client: str | None
     enabled: bool
     next_at: datetime | None
@@ -741,22 +774,23 @@ class ScheduleShown(TypedDict):
     created_at: datetime
     created_by: str
     updated_at: datetime
+    links: ScheduleLinks
 
 
 # --- The delta feed ------------------------------------------------------------------------
 
 
-class FeedEvent(TypedDict):
-    """A record that was created, updated or deleted, or the end of a version."""
+class SetSum(TypedDict):
+    """What a set of records adds up to."""
 
-    version: int
-    action: str
+    records: Annotated[int, Field(ge=0)]
+    digest: Digest
 
 
-class SumShown(TypedDict):
+class SumShown(SetSum):
     """What the records of an entity add up to; `school` null: all of them."""
 
-    entity: str
+    entity: File
     school: str | None
 
 
@@ -767,3 +801,20 @@ class SumsShown(TypedDict):
     publishedAt: datetime | None
     items: list[SumShown]
     next: None
+
+
+class PublishedSums(TypedDict):
+    """When a version was published, and what a copy adds up to then; null: no longer kept."""
+
+    publishedAt: datetime | None
+    checksums: dict[File, SetSum] | None
+
+
+class VersionPublished(TypedDict):
+    """The end of a version in the feed."""
+
+    version: int
+    entity: None
+    action: Literal["published"]
+    sourcedId: None
+    object: PublishedSums

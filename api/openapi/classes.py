@@ -25,8 +25,9 @@ from schemas.columns import (
     Whole,
     Year,
 )
+from schemas.rest.editions import EDITIONS, ONE_TWO, Edition
 from schemas.rest.properties import (
-    PROPERTIES,
+    BY_EDITION,
     FirstRole,
     Half,
     Linked,
@@ -40,7 +41,7 @@ from schemas.rest.properties import (
     Undeclared,
     is_profile,
 )
-from schemas.rest.records import ALWAYS, BEFORE, CREDENTIALS, METADATA, PARENTS, part_columns
+from schemas.rest.records import BEFORE, CREDENTIALS, METADATA, PARENTS, part_columns, parts_of
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 from schemas.roster.people import Role, User, UserProfile
 
@@ -59,28 +60,39 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def partial(entity: AnyEntity) -> str:
+def named(entity: AnyEntity, edition: Edition = ONE_TWO) -> str:
+    """What the schema of a class is called."""
+    return entity.rest if edition is ONE_TWO else f"{entity.rest}Of{edition.name.replace('.', 'p')}"
+
+
+def partial(entity: AnyEntity, edition: Edition = ONE_TWO) -> str:
     """What the schema of some of an object is called."""
-    return f"{entity.rest}InPart"
+    return f"{named(entity, edition)}InPart"
+
+
+def anyhow(entity: AnyEntity, edition: Edition = ONE_TWO) -> Schema:
+    """An object, whole or in part."""
+    return {"anyOf": [ref(named(entity, edition)), ref(partial(entity, edition))]}
 
 
 def components() -> dict[str, Schema]:
-    """Every class, whole and in part, and what they are made of."""
+    """Every class of every edition, whole and in part, and what they are made of."""
     found: dict[str, Schema] = {REFERENCE: reference()}
     for part in CARRIED.values():
         found[part.rest] = part_schema(part)
-    for entity in SERVED:
-        found[partial(entity)] = {
-            "description": f"Some properties of {entity.rest}, as `fields` or a lens leave them.",
-            "type": "object",
-            "properties": properties(entity),
-            "additionalProperties": False,
-        }
-        found[entity.rest] = {
-            "description": about(entity),
-            **ref(partial(entity)),
-            "required": required(entity),
-        }
+    for edition in EDITIONS:
+        for entity in SERVED:
+            found[partial(entity, edition)] = {
+                "description": f"Some properties of {entity.rest}, as `fields` or a lens leave it.",
+                "type": "object",
+                "properties": properties(entity, edition),
+                "additionalProperties": False,
+            }
+            found[named(entity, edition)] = {
+                "description": about(entity),
+                **ref(partial(entity, edition)),
+                "required": required(entity, edition),
+            }
     return found
 
 
@@ -105,29 +117,48 @@ def reference() -> Schema:
     }
 
 
-def properties(entity: AnyEntity) -> dict[str, Schema]:
+def properties(entity: AnyEntity, edition: Edition = ONE_TWO) -> dict[str, Schema]:
     """The properties of a class, in the order in which they are sent."""
     own = {
-        str(column.json): said(column)
+        str(column.json): said(column, edition)
         for column in entity.stored()
-        if column.json is not None and not column.extension
+        if column.json is not None and not column.extension and column not in edition.unknown
     }
-    carried = {name: many(ref(part.rest)) for name, part in CARRIED.items() if entity is User}
     children = {"children": many(ref(REFERENCE))} if entity in PARENTS else {}
+    carried = parts(edition) if entity is User else {}
     first = {"sourcedId": own["sourcedId"], "status": own["status"], "dateLastModified": INSTANT}
     return first | {METADATA: metadata(entity)} | own | children | carried
 
 
-def required(entity: AnyEntity) -> list[str]:
+def parts(edition: Edition) -> dict[str, Schema]:
+    """What a user is elsewhere: roles and profiles, or in 1.1 one role, and orgs."""
+    if edition.one_role:
+        vocabulary = edition.vocabularies[Role.role]
+        shapes = ({"type": "string", "enum": [*vocabulary.words]}, many(ref(REFERENCE)))
+        return dict(zip(parts_of(edition), shapes, strict=True))
+    return {name: many(ref(part.rest)) for name, part in CARRIED.items()}
+
+
+def required(entity: AnyEntity, edition: Edition = ONE_TWO) -> list[str]:
     """What a whole object always has."""
     own = [
         str(column.json)
         for column in entity.stored()
-        if (column.required or column in ALWAYS) and column.json is not None
+        if (column.required or column in edition.always) and is_always_said(column, edition)
     ]
-    carried = ["roles"] if entity is User else []
-    left = [name for name in own if name not in BEFORE and name != "username"]
-    return [*BEFORE, *left, *carried]
+    carried = ["roles"] if not edition.one_role else [*parts_of(edition)]
+    left = [name for name in own if name not in BEFORE]
+    return [*BEFORE, *left, *(carried if entity is User else [])]
+
+
+def is_always_said(column: AnyColumn, edition: Edition) -> bool:
+    """Whether a value that is always stored is always shown."""
+    if column.json is None or column in edition.unknown:
+        return False
+    if column == User.username:  # wiped by an erasure; 1.1 has it as a blank then
+        return column in edition.always
+    vocabulary = edition.vocabularies.get(column)
+    return vocabulary is None or vocabulary.other is not None
 
 
 def metadata(entity: AnyEntity) -> Schema:
@@ -156,9 +187,10 @@ def part_schema(part: AnyEntity) -> Schema:
     }
 
 
-def said(column: AnyColumn) -> Schema:
+def said(column: AnyColumn, edition: Edition = ONE_TWO) -> Schema:
     """A property with its description."""
-    schema = shape(column)
+    closed = edition.vocabularies.get(column)
+    schema = shape(column) if closed is None else word(closed.words, extensible=False)
     return schema | ({"description": column.doc} if column.doc and "$ref" not in schema else {})
 
 
@@ -232,13 +264,13 @@ NUMERAL: Final = r"-?[0-9]{1,9}(?:\.[0-9]{1,4})?"
 NAME: Final = "[A-Za-z0-9_]{1,32}"
 
 
-def filter_schema(entity: AnyEntity) -> Schema:
+def filter_schema(entity: AnyEntity, edition: Edition = ONE_TWO) -> Schema:
     """What may be asked of the records of a class: every path, with the values it is compared with.
 
     The pattern is what a client should write. The hub understands more: blanks around predicates,
     lower case words, bare numbers, up to twenty clauses.
     """
-    clause = f"(?:{'|'.join(clauses(entity))})"
+    clause = f"(?:{'|'.join(clauses(entity, edition))})"
     return {
         "type": "string",
         "maxLength": LENGTH,
@@ -246,10 +278,10 @@ def filter_schema(entity: AnyEntity) -> Schema:
     }
 
 
-def clauses(entity: AnyEntity) -> list[str]:
+def clauses(entity: AnyEntity, edition: Edition) -> list[str]:
     """A comparison, by the kinds of values that the properties have."""
     kinds: dict[tuple[str, str], list[str]] = {}
-    for path, prop in PROPERTIES[entity].items():
+    for path, prop in BY_EDITION[edition][entity].items():
         kinds.setdefault(compared(prop), []).append(path.replace(".", r"\."))
     kinds.setdefault((ANY, QUOTED), []).append(rf"{METADATA}\.{NAME}")
     return [

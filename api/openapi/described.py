@@ -34,9 +34,15 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page of a list, `{"items": […], "next": …}`; `of` is the shape of an item."""
+    """A page of a list, `{"items": […], "next": …}`; `of` is the shape of an item, or several.
+
+    `ends`: whether `next` is null on the last page. `lines`: the media type under which the client
+    can have an item on each line instead.
+    """
 
     of: Any
+    ends: bool = True
+    lines: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ def told_by(responder: object) -> Told | None:
 
 TEXT: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\u0000]+$"}
 INSTANT: Schema = {"type": "string", "format": "date-time"}
+UUID_TEXT: Final = {"type": "string", "format": "uuid"}
 DAY: Schema = {"type": "string", "format": "date"}
 
 
@@ -157,6 +164,9 @@ IF_MATCH: Final = Parameter(
     "The ETag of what was read: refuses to undo a change since.",
     {"type": "string"},
     "header",
+)
+IF_NONE_MATCH: Final = Parameter(
+    "If-None-Match", "The ETag of what you have.", {"type": "string"}, "header"
 )
 RESUMED: Final = Parameter(
     "Last-Event-ID", "The id of the last event seen.", {"type": "string"}, "header"

@@ -18,7 +18,7 @@ from api.caller import DISTRICT, Guarded, Needs
 from api.cors import METHODS
 from api.history import FILES
 from api.openapi import answers, classes, reads
-from api.openapi.described import Body, Listed, Parameter, Stream, Told, told_by
+from api.openapi.described import UUID_TEXT, Body, Listed, Parameter, Stream, Told, told_by
 from api.rosters.operations import ROOT
 from api.rosters.reading import CODE, Roster
 from schemas.rest.editions import ONE_TWO
@@ -34,20 +34,23 @@ NEXT: Final = {
     "anyOf": [{"type": "string"}, {"type": "null"}],
     "description": "The address of the next page; null: there is none.",
 }
+GOING_ON: Final = {"type": "string", "description": "The address of what comes then."}
 PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
 TEXT: Final = {"type": "string", "minLength": 1}
-UUID: Final = {"type": "string", "format": "uuid"}
 ENTITY: Final = {"type": "string", "enum": [*FILES]}
+NAMED_BY_UUID: Final = (
+    *("run_id", "preview_id", "webhook_id", "erasure_id", "export_id", "schedule_id"),
+)
 NAMED: Final[Mapping[str, Json]] = {
-    **dict.fromkeys(("run_id", "preview_id", "webhook_id", "erasure_id"), UUID),
+    **dict.fromkeys(NAMED_BY_UUID, UUID_TEXT),
     "entity": ENTITY,
     "entity_type": ENTITY,
     "version": {"type": "integer", "minimum": 1},
 }
 """How the identifiers of addresses look; any other is text."""
 
-OFTEN: Final = frozenset({400, 414, 429, 431, 500})
+OFTEN: Final = frozenset({400, 414, 429, 431, 500, 503})
 GUARDED: Final = frozenset({401, 403, 404})
 WITH_BODY: Final = frozenset({411, 413, 415, 422})
 """The refusals that need not be said."""
@@ -58,11 +61,31 @@ HEADERS: Final[Mapping[str, Json]] = {
         "description": "This attempt was made before.",
         "schema": {"type": "string"},
     },
+    "Content-Disposition": {
+        "description": "What the file is called.",
+        "schema": {"type": "string"},
+    },
+    "Content-Range": {
+        "description": "Which bytes of how many these are.",
+        "schema": {"type": "string"},
+    },
     "Link": {"description": "The pages around this one (RFC 8288).", "schema": {"type": "string"}},
     "Location": {"description": "Where it is read.", "schema": {"type": "string"}},
+    "Repr-Digest": {
+        "description": "SHA-256 of the whole file (RFC 9530).",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {
         "description": "Seconds until another try may help.",
         "schema": {"type": "integer"},
+    },
+    "X-RosterHub-Data-As-Of": {
+        "description": "The version that the answer knows of, and since when that stands.",
+        "schema": {"type": "string", "pattern": '^version=[0-9]+(, instant="[^"]+")?$'},
+    },
+    "X-RosterHub-Version": {
+        "description": "The version that the file shows.",
+        "schema": {"type": "integer", "minimum": 0},
     },
     "X-Total-Count": {
         "description": "Records that match, on all pages.",
@@ -266,17 +289,27 @@ def references(value: object) -> Iterator[str]:
 def collect(draft: Draft, each: Operation) -> None:
     """Note the types whose schemas are needed."""
     for shape in each.told.answers.values():
-        note(draft, shape, "serialization")
+        for one in parts_of(shape):
+            note(draft, one, "serialization")
     for shape in (each.told.body or Body({})).kinds.values():
         note(draft, shape, "validation")
     note(draft, answers.Problem, "serialization")
     note(draft, answers.TokenRefusal, "serialization")
 
 
+def parts_of(shape: object) -> tuple[object, ...]:
+    """The shapes that an answer is made of."""
+    match shape:
+        case Listed(of=tuple(several)):
+            return several
+        case Listed(of=one):
+            return (one,)
+        case _:
+            return (shape,)
+
+
 def note(draft: Draft, shape: object, mode: Mode) -> None:
     """A type, unless it is a schema already."""
-    if isinstance(shape, Listed):
-        shape = shape.of
     if shape is not None and not isinstance(shape, dict | Stream):
         draft.used[id(shape), mode] = shape
 
@@ -361,17 +394,26 @@ def success(each: Operation, status: int, shape: object, schemas: Schemas) -> Js
             return said
         case Stream(media_type=kind):
             schema: Json = {"type": "string"}
-        case Listed(of=one):
-            kind = JSON
-            items = {"type": "array", "items": schemas(one, "serialization")}
-            schema = {
-                "type": "object",
-                "properties": {"items": items, "next": NEXT},
-                "required": ["items", "next"],
-            }
+        case Listed():
+            kind, schema = JSON, listed(shape, schemas)
         case _:
             kind, schema = JSON, schemas(shape, "serialization")
-    return said | {"content": {kind: {"schema": schema}}}
+    said["content"] = {kind: {"schema": schema}}
+    if isinstance(shape, Listed) and shape.lines is not None:
+        said["content"][shape.lines] = {"schema": {"type": "string"}}
+    return said
+
+
+def listed(shape: Listed, schemas: Schemas) -> Json:
+    """A page of a list."""
+    several = [schemas(one, "serialization") for one in parts_of(shape)]
+    item = several[0] if len(several) == 1 else {"anyOf": several}
+    following = NEXT if shape.ends else GOING_ON
+    return {
+        "type": "object",
+        "properties": {"items": classes.many(item), "next": following},
+        "required": ["items", "next"],
+    }
 
 
 def refusals(each: Operation) -> frozenset[int]:
@@ -384,7 +426,9 @@ def refusals(each: Operation) -> frozenset[int]:
 
 def refusal(each: Operation, status: int, draft: Draft) -> Json:
     """A refusal, described once for all who refuse in the same words."""
-    if each.standard:
+    if each.path.startswith(f"{errors.ROOT_1P1}/"):
+        kind, name, schema = JSON, "StatusInfoSet", status_info_set()
+    elif each.standard:
         kind, name, schema = JSON, "StatusInfo", status_info()
     elif each.path == errors.TOKEN:
         kind, name, schema = JSON, "TokenRefusal", classes.ref("TokenRefusal")
@@ -394,10 +438,20 @@ def refusal(each: Operation, status: int, draft: Draft) -> Json:
         "description": HTTPStatus(status).phrase,
         "content": {kind: {"schema": schema}},
     }
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         said["headers"] = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
     draft.refusals[f"{name}{status}"] = said
     return {"$ref": f"#/components/responses/{name}{status}"}
+
+
+def status_info_set() -> Json:
+    """The same as 1.1 has it: a set of one."""
+    return {
+        "type": "object",
+        "properties": {"statusInfoSet": classes.many(reads.status_1p1()) | {"minItems": 1}},
+        "required": ["statusInfoSet"],
+        "additionalProperties": False,
+    }
 
 
 def status_info() -> Json:

@@ -22,7 +22,7 @@ from falcon.asgi import Request, Response
 
 from api.caller import Guarded
 from api.language import weight
-from api.openapi.described import Parameter, Stream, described
+from api.openapi.described import IF_NONE_MATCH, Stream, described
 from api.openapi.document import Site, discovery, document
 from api.rosters.operations import ROOT
 from schemas.errors import Missing
@@ -43,10 +43,6 @@ KINDS: Final[Mapping[str, str]] = {
 """The files of the page; what is not listed is not served."""
 
 SHORT, LONG = "public, max-age=300", "public, max-age=86400"
-IF_NONE_MATCH: Final = Parameter(
-    "If-None-Match", "The ETag of what you have.", {"type": "string"}, "header"
-)
-
 SERVICE = f"{ROOT}/discovery"
 DISCOVERY: Final = (
     f"{SERVICE}/onerosterv1p2rostersservice_openapi3_v1p0.json",

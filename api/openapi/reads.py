@@ -2,11 +2,12 @@
 
 from typing import Any, Final
 
-from api.openapi.classes import filter_schema, many, partial, ref
-from api.openapi.described import Parameter, Told
+from api.errors import MINOR_1P1
+from api.openapi.classes import anyhow, filter_schema, many
+from api.openapi.described import IF_NONE_MATCH, TEXT, Parameter, Told
 from api.rosters.operations import FIRST, SERVICE, Operation
-from api.rosters.paging import INT32
-from schemas.rest.editions import ONE_TWO
+from api.rosters.paging import CURSOR, INT32
+from schemas.rest.editions import Edition
 from schemas.rest.properties import top_level
 from schemas.roster import AnyEntity
 
@@ -30,50 +31,57 @@ ORDER_BY: Final = Parameter(
 )
 
 
+CURSOR_OF: Final = Parameter(
+    CURSOR,
+    "Where the page begins, in the default order: taken from `next` in Link of the page before.",
+    TEXT,
+)
+
+
 def told(operation: Operation, page_default: int, page_max: int) -> Told:
-    """What a read takes and answers. The shapes are those of 1.2; 1.1 is read as objects."""
-    if operation.edition is not ONE_TWO:
-        return plainly(operation, page_default, page_max)
-    shape = {"anyOf": [ref(operation.entity.rest), ref(partial(operation.entity))]}
+    """What a read takes and answers."""
+    entity, edition = operation.entity, operation.edition
+    shape = anyhow(entity, edition)
+    remarks = {"statusInfoSet": many(status_1p1())} if edition.lenient else {}
     body: dict[str, Any] = {
         "type": "object",
-        "properties": {operation.key: shape if operation.single else many(shape)},
+        "properties": {operation.key: shape if operation.single else many(shape)} | remarks,
         "required": [operation.key],
         "additionalProperties": False,
     }
-    fields = Parameter("fields", "These properties and no others.", fields_of(operation.entity))
+    fields = listed(Parameter("fields", *fields_of(entity, edition)))
     if operation.single:
-        return Told({200: body, 304: None}, (listed(fields), AS_OF), headers=("ETag",))
+        return Told({200: body, 304: None}, (fields, AS_OF, IF_NONE_MATCH), headers=("ETag",))
     return Told(
         {200: body, 304: None},
         (
             limit(page_default, page_max),
             OFFSET,
-            sort(operation.entity),
+            CURSOR_OF,
+            sort(entity),
             ORDER_BY,
-            wanted(operation.entity),
-            listed(fields),
+            wanted(entity, edition),
+            fields,
             AS_OF,
+            IF_NONE_MATCH,
         ),
         headers=("ETag", "Link", "X-Total-Count"),
     )
 
 
-def plainly(operation: Operation, page_default: int, page_max: int) -> Told:
-    """The same of another edition, whose classes its own documents describe."""
-    one = {"type": "object"}
-    body = {
+def status_1p1() -> dict[str, Any]:
+    """One status of 1.1: a failure, or a warning beside records."""
+    return {
         "type": "object",
-        "properties": {operation.key: one if operation.single else many(one)},
-        "required": [operation.key],
+        "properties": {
+            "imsx_codeMajor": {"type": "string", "enum": ["success", "failure"]},
+            "imsx_severity": {"type": "string", "enum": ["warning", "error"]},
+            "imsx_description": {"type": "string"},
+            "imsx_codeMinor": {"type": "string", "enum": [*MINOR_1P1]},
+        },
+        "required": ["imsx_codeMajor", "imsx_severity", "imsx_description", "imsx_codeMinor"],
+        "additionalProperties": False,
     }
-    text = {"type": "string"}
-    asked = [Parameter("fields", "These properties and no others.", text)]
-    if not operation.single:
-        asked += [limit(page_default, page_max), OFFSET, ORDER_BY]
-        asked += [Parameter("sort", "What the records are ordered by.", text)]
-        asked += [Parameter("filter", "Which records are wanted.", text)]
-    return Told({200: body, 304: None}, tuple(asked), headers=("ETag",))
 
 
 def listed(fields: Parameter) -> Parameter:
@@ -81,13 +89,14 @@ def listed(fields: Parameter) -> Parameter:
     return Parameter(fields.name, fields.doc, fields.schema, explode=False)
 
 
-def fields_of(entity: AnyEntity) -> dict[str, Any]:
-    """The names of the top-level properties."""
-    return {
-        "type": "array",
-        "items": {"type": "string", "enum": sorted(top_level(entity))},
-        "minItems": 1,
-    }
+def fields_of(entity: AnyEntity, edition: Edition) -> tuple[str, dict[str, Any]]:
+    """The names of the top-level properties; 1.1 answers with all where one is unknown."""
+    names = sorted(top_level(entity, edition))
+    if edition.lenient:
+        doc = f"These properties and no others, of {', '.join(names)}. Where one is unknown, all."
+        return doc, {"type": "array", "items": TEXT, "minItems": 1}
+    one = {"type": "string", "enum": names}
+    return "These properties and no others.", {"type": "array", "items": one, "minItems": 1}
 
 
 def limit(default: int, largest: int) -> Parameter:
@@ -102,10 +111,10 @@ def sort(entity: AnyEntity) -> Parameter:
     return Parameter("sort", f"{doc}.", {"type": "string", "examples": ["dateLastModified"]})
 
 
-def wanted(entity: AnyEntity) -> Parameter:
+def wanted(entity: AnyEntity, edition: Edition) -> Parameter:
     """Which records are wanted."""
     doc = "Comparisons of properties, as `status='active' AND dateLastModified>'2026-04-01'`."
-    return Parameter("filter", doc, filter_schema(entity))
+    return Parameter("filter", doc, filter_schema(entity, edition))
 
 
 def path(operation: Operation) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from falcon.asgi import Request
 
-from api.errors import status_1p1
+from api.errors import SORT, status_1p1
 from api.rosters import selection, sorting
 from api.rosters.questions import Question
 
@@ -28,7 +28,7 @@ def remarks(req: Request, question: Question) -> dict[str, Any]:
             if not sorting.sortable(entity, name, sight, edition)
         ]
         found += [
-            warning("invalid_sort_field", f"sort: '{name}' {of} that they can be sorted by.")
+            warning(SORT, f"sort: '{name}' {of} that they can be sorted by.")
             for name in strange[:1]
         ]
     return {"statusInfoSet": found} if found else {}

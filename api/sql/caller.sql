@@ -85,6 +85,14 @@ where clients.id = %s
     and client_secrets.revoked_at is null
     and districts.deleted_at is null
 
+-- district_of --
+-- Whose client somebody says he is.
+select clients.tenant_id, clients.id
+from clients
+join districts on districts.tenant_id = clients.tenant_id
+where clients.id = %s
+    and districts.deleted_at is null
+
 -- touch_key --
 -- Requests of the same minute find it touched and write nothing.
 with touched as (

@@ -18,8 +18,9 @@ from api.audit_book import Book
 from api.audit_entries import Seen, Speaker
 from api.database import Database
 from schemas.audit import INSTALLATION
+from schemas.scopes import CORE
 from schemas.secrets import ApiKey, parse_key
-from tests.api.conftest import Books, Client, District, Relay, Serve
+from tests.api.conftest import Books, Client, District, LearningSystem, Relay, Serve
 
 USERS = "/ims/oneroster/rostering/v1p2/users"
 POLICY = "/api/v1/policy"
@@ -170,6 +171,38 @@ def key_like(key: str) -> str:
     parsed = parse_key(key)
     assert parsed is not None
     return str(ApiKey("live", parsed.id, "y" * 43))
+
+
+def test_tokens_are_written_in_the_district_of_their_client_given_or_refused(
+    hub: Client, books: Books, town: District, written: Written
+) -> None:
+    lms = books.client(town.tenant_id)
+    for secret, scope, status in (
+        (lms.secret, CORE, 200),
+        (lms.secret, "nothing", 400),
+        (f"{lms.secret[:-1]}!", CORE, 400),
+        (CANARY, CORE, 400),
+    ):
+        assert LearningSystem(lms.id, secret).asks(hub, scope).status_code == status
+    found = written(town.tenant_id, 3)
+    assert [(e["party"], e["status_code"], e["code"], e["times"]) for e in found] == [
+        ("client", 200, None, None),
+        ("client", 400, "invalid_scope", None),
+        ("anonymous", 400, "invalid_client", 2),
+    ]
+    assert {(e["who"], e["route"], e["operation"]) for e in found} == {(lms.id, "/token", "change")}
+    assert found[0]["credential"] == lms.secret.split("_")[2]
+    assert CANARY not in str(found)
+
+
+def test_who_asks_for_a_token_as_nobody_is_written_in_no_district(
+    hub: Client, written: Written
+) -> None:
+    for client in (CANARY, "x\0y"):
+        assert LearningSystem(client, CANARY).asks(hub, CORE).status_code == 400
+    (entry,) = written(INSTALLATION)
+    assert (entry["party"], entry["who"], entry["times"]) == ("anonymous", None, 2)
+    assert CANARY not in str(entry)
 
 
 def test_administrators_are_audited_in_the_district_they_name_or_in_none(

@@ -344,7 +344,7 @@ def test_a_cursor_that_cannot_be_continued_says_why_and_where_to_start_again(
     mine.poll(2)
     theirs = Consumer(hub, client.token(hub, *CLIENT_SCOPES), random.Random(0))
     theirs.poll(2)
-    for cursor in (theirs.cursor, mine.cursor[:-2] + "AA", "e30", "x"):
+    for cursor in (theirs.cursor, mine.cursor[:-2] + "AA", "e30", "x", ""):
         assert hub.get(f"{FEED}?cursor={cursor}", key).json["code"] == "bad_cursor"
     assert hub.get(f"{FEED}?cursor={mine.cursor}", south.key).json["code"] == "bad_cursor"
 

@@ -150,6 +150,7 @@ class TestAsking:
             ({"schools": ["nowhere"]}, 422),
             ({"schools": ["a b"]}, 422),
             ({"strange": True}, 422),
+            ({"client": "no\0body"}, 422),
         ):
             assert asked(hub, north.key, **wanted).status_code == status, wanted
 
@@ -564,6 +565,7 @@ class TestSchedules:
             {"export": {"mode": "delta", "since": 1}},
             {"export": {"schools": ["nowhere"]}},
             {"name": " "},
+            {"client": "no\0body"},
         ):
             body = {"name": "x", "cron": "0 3 * * *", **wrong}
             assert hub.post(SCHEDULES, north.key, json=body).status_code == 422, wrong

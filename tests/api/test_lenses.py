@@ -137,6 +137,7 @@ MEANINGLESS: tuple[object, ...] = (
     {"fields": ["passwords"]},
     {"schools": "north"},
     {"schools": [1]},
+    {"schools": ["no\0rth"]},
     {"entities": ["enrollments"]},
     {"colour": "blue"},
     [],

@@ -462,6 +462,8 @@ def test_a_range_is_sent_again_also_from_before_the_subscription(
         {"after": -1},
         {"after": 1 << 63},
         {"since": "2026-04-01T00:00:00"},
+        {"since": 1},
+        {"until": "1764230400"},
         {"since": "2026-04-01T00:00:00Z", "version": 1},
         {"after": 1, "which": "some"},
     ],

@@ -11,6 +11,7 @@ from falcon import inspect
 from openapi_spec_validator import validate
 
 from api.cors import METHODS
+from api.errors import ROOT_1P1
 from api.openapi.classes import filter_schema
 from api.openapi.pages import DISCOVERY
 from api.rosters.filters import parse
@@ -65,7 +66,8 @@ def test_every_operation_says_who_may_what_it_answers_and_how_it_refuses(documen
         for status in good:
             content = said["responses"][status].get("content", {})
             assert all(kind["schema"] for kind in content.values()), f"{where} is not described"
-        kind = "StatusInfo" if path.startswith("/ims/") else "Problem"
+        edition = "StatusInfoSet" if path.startswith(f"{ROOT_1P1}/") else "StatusInfo"
+        kind = edition if path.startswith("/ims/") else "Problem"
         wanted = "TokenRefusal" if path == "/token" else kind
         refusal = said["responses"]["400"]["$ref"]
         assert refusal == f"#/components/responses/{wanted}400", where
@@ -92,6 +94,24 @@ def test_discovery_names_this_hub_and_the_rostering_reads_alone(hub: Client) -> 
     for service in ("gradebook", "resources"):
         path = f"/ims/oneroster/{service}/v1p2/discovery/imsorv1p2_{service}_openapi3_v1p0.json"
         assert hub.get(path).status_code == 404
+
+
+def test_both_editions_have_their_shapes_and_every_page_its_cursor(document: Json) -> None:
+    schemas = document["components"]["schemas"]
+    assert {"role", "orgs"} <= schemas["UserOf1p1InPart"]["properties"].keys()
+    assert {"roles", "userProfiles"} <= schemas["UserInPart"]["properties"].keys()
+    assert "pronouns" not in schemas["UserOf1p1InPart"]["properties"]
+    assert schemas["OrgOf1p1InPart"]["properties"]["type"]["enum"][0] == "department"
+    pages = [
+        said
+        for _, path, said in operations(document)
+        if path.startswith((f"{ROOT}/", f"{ROOT_1P1}/"))
+        and "X-Total-Count" in said["responses"]["200"].get("headers", {})
+    ]
+    assert len(pages) == 2 * sum(not operation.single for operation in OPERATIONS)
+    for said in pages:
+        names = {given["name"] for given in said["parameters"]}
+        assert {"limit", "offset", "cursor", "sort", "orderBy", "filter", "fields", "asOf"} <= names
 
 
 @pytest.mark.skipif(not OFFICIAL.exists(), reason="the official documents are not here")
