@@ -125,7 +125,7 @@ def create_gateway(
     bell, streams, requests = Bell(ring), Streams(redis), Requests()
     objects, book = Objects(settings.object_store), Book(database, requests.registry)
     rates = Rates(redis, requests.limited)
-    tokens = Tokens(vault, public_url(settings), settings.token_lifetime)
+    tokens = Tokens(vault, settings.base, settings.token_lifetime)
     app: App = falcon.asgi.App(
         middleware=[
             Connections(database),
@@ -133,7 +133,7 @@ def create_gateway(
             objects,
             bell,
             streams,
-            Answers(requests.observe, public_url(settings)),
+            Answers(requests.observe, settings.base),
             Audit(book),
             Limits(settings.query_max, settings.headers_max),
             Segments(),
@@ -201,7 +201,7 @@ def opening(
     manners = Manners(settings.rate_limit, settings.token_in_body, settings.token_refusal)
     return {
         errors.TOKEN: Token(database, vault, tokens, rates, manners),
-        "/api/v1/clients": Clients(database, vault, public_url(settings) + errors.TOKEN, json_max),
+        "/api/v1/clients": Clients(database, vault, settings.base + errors.TOKEN, json_max),
         one: OneClient(database, json_max),
         f"{one}/secrets": ClientSecrets(database, vault, json_max),
         f"{one}/secrets/{{secret_id}}": ClientSecret(database),
@@ -294,7 +294,7 @@ def exporting(
         root: Exports(database, bell, settings.json_max),
         one: Export(database),
         f"{one}/cancel": CancelExport(database, files.tell),
-        f"{one}/download": DownloadAddress(database, files.vault, public_url(settings)),
+        f"{one}/download": DownloadAddress(database, files.vault, settings.base),
         f"{one}/events": ExportEvents(database, streams),
         "/api/v1/downloads/{ticket}": Download(database, files.vault, files.objects),
         "/api/v1/schedules": Schedules(database, settings.json_max),
@@ -356,7 +356,7 @@ def reading(
     reader = Reader(
         database,
         SortKeys(database),
-        public_url(settings),
+        settings.base,
         settings.page_default,
         settings.page_max,
         settings.query_timeout,
@@ -373,7 +373,7 @@ def staying_in_step(
     settings: Settings, vault: Vault, database: Database, bell: Bell, streams: Streams
 ) -> Routes:
     """What happened since, and the proof that nothing is missing."""
-    base = public_url(settings)
+    base = settings.base
     waiting = Waiting(database, streams)
     feed = Feed(database, Cursors(vault), waiting, bell, Sights(vault), base)
     objects, pages = DeltaObjects(base), Pages()
@@ -395,10 +395,5 @@ def auditing(database: Database) -> Routes:
 
 def site_of(settings: Settings) -> Site:
     """What the documents say of this installation."""
-    base = public_url(settings)
+    base = settings.base
     return Site(base, base + errors.TOKEN, settings.page_default, settings.page_max)
-
-
-def public_url(settings: Settings) -> str:
-    """Where hrefs point: never what a client wrote into Host."""
-    return (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")
