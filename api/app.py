@@ -1,5 +1,6 @@
 """The gateway, put together: collaborators come in, every route is listed, an app comes out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,11 +24,13 @@ from api.credentials import Credentials
 from api.csv_exports import CsvDelta, CsvExport
 from api.database import Database
 from api.deliveries import Deliveries, Delivery, Resend, ResendMany
+from api.deltas.ahead import Ahead
 from api.deltas.checksums import Checksums
 from api.deltas.feed import Deltas, Feed
 from api.deltas.objects import Objects as DeltaObjects
+from api.deltas.packages import DeltaPackages
 from api.deltas.places import Cursors
-from api.deltas.sharing import Pages
+from api.deltas.sharing import Pages, Source
 from api.deltas.waiting import Waiting
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
@@ -162,7 +165,7 @@ def create_gateway(
         | erasing(settings, database, bell)
         | ringing(settings, vault, database, bell, streams)
         | reading(settings, vault, database, redis, requests)
-        | staying_in_step(settings, vault, database, bell, streams)
+        | staying_in_step(settings, database, bell, streams, Packing(vault, objects, requests.fed))
         | auditing(database)
     )
     routes |= documenting(routes, site_of(settings))
@@ -369,17 +372,28 @@ def reading(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """What packages of the feed need: keys for addresses, bytes, and who counts."""
+
+    vault: Vault
+    objects: Objects
+    fed: Callable[[Source], None]
+
+
 def staying_in_step(
-    settings: Settings, vault: Vault, database: Database, bell: Bell, streams: Streams
+    settings: Settings, database: Database, bell: Bell, streams: Streams, packing: Packing
 ) -> Routes:
     """What happened since, and the proof that nothing is missing."""
-    base = settings.base
+    base, vault = settings.base, packing.vault
     waiting = Waiting(database, streams)
-    feed = Feed(database, Cursors(vault), waiting, bell, Sights(vault), base)
+    ahead = Ahead(database, packing.objects, base, packing.fed)
+    feed = Feed(database, Cursors(vault), waiting, bell, Sights(vault), base, ahead)
     objects, pages = DeltaObjects(base), Pages()
     return {
         "/api/v1/deltas": Deltas(feed, objects, pages),
         "/api/v1/deltas.ndjson": Deltas(feed, objects, pages, lines=True),
+        "/api/v1/deltas/packages": DeltaPackages(feed, vault),
         "/api/v1/checksums": Checksums(feed),
     }
 

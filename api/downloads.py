@@ -15,7 +15,9 @@ from falcon.asgi import Request, Response
 from psycopg.rows import DictRow
 
 from api.database import Database
+from api.deltas.reading import SQL as DELTAS
 from api.exports import SQL, FileDeleted, whole
+from api.findings_downloads import NDJSON
 from api.openapi.described import Stream, a_text, described
 from api.uploads import NoSuchObject, Objects
 from schemas.errors import Gone, Missing, RosterHubError
@@ -63,8 +65,8 @@ class Download:
         self._objects = objects
 
     @described(
-        Stream("application/zip"),
-        also={206: Stream("application/zip"), 304: None},
+        Stream(ZIP),
+        also={206: Stream(ZIP), 304: None},
         query=(a_text("Range", "The part that is wanted, in bytes.", place="header"),),
         refusals=(404, 410, 416),
         headers=("ETag",),
@@ -96,18 +98,22 @@ class Download:
         key = {"tenant_id": ticket.tenant_id, "id": ticket.id, "client": None}
         async with self._database.tenant(ticket.tenant_id, snapshot=True) as connection:
             row = await (await connection.execute(SQL["one"], key)).fetchone()
+            package = row is None
+            if package:
+                row = await (await connection.execute(DELTAS["package_file"], key)).fetchone()
         if row is None:
             raise NoSuchFile
         if ticket.until <= row["now"]:
             raise Ended
-        whole(row)
+        if not package:
+            whole(row)
         return row
 
 
 def describe(req: Request, resp: Response, row: DictRow) -> bool:
     """Say what the file is; answer whether the client has it already."""
     resp.etag = row["sha256"].hex()
-    resp.content_type = ZIP
+    resp.content_type = ZIP if row["name"].endswith(".zip") else NDJSON
     resp.downloadable_as = row["name"]
     resp.set_header("Accept-Ranges", "bytes")
     digest = base64.b64encode(row["sha256"]).decode()

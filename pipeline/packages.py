@@ -73,7 +73,14 @@ class Lines(Protocol):
     """What the addresses in them begin with."""
 
     def __call__(
-        self, db: Connection, tenant_id: int, view: View, version: int, write: Sink, *, demographics: bool
+        self,
+        db: Connection,
+        tenant_id: int,
+        view: View,
+        version: int,
+        write: Sink,
+        *,
+        demographics: bool,
     ) -> int:
         """Answer how many they are, the marker among them."""
 
@@ -205,9 +212,7 @@ class Packages:
             }
             db.execute(NAMED["keep"], facts)
             self.made("csv" if followed.profile else "ndjson")
-        db.execute(
-            NAMED["done"], {"tenant_id": tenant_id, **followed.key, "version": made.version}
-        )
+        db.execute(NAMED["done"], {"tenant_id": tenant_id, **followed.key, "version": made.version})
 
 
 def wanted(followed: Followed) -> Wanted:

@@ -102,7 +102,7 @@ def duty(
 
 
 def run(settings: Settings, kind: DeskKind, lines: LinesOf) -> None:
-    """Work until told to stop. What an event looks like, `lines` knows: the gateway tells it too."""
+    """Work until told to stop; `lines` writes events as the gateway tells them."""
     stopping = asked_to_stop()
     desk, every = duty(settings, kind, stopping, lines)
     with heard(plain(settings.redis_url), kind, desk.ring):

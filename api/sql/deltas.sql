@@ -52,3 +52,59 @@ from lens_revisions
 where tenant_id = %(tenant_id)s
     and client_id = %(client)s
     and revision = %(revision)s
+
+-- package --
+-- The events of a version, written ahead for those who see the same.
+select entries, object_key, bytes, sha256
+from feed_packages
+where tenant_id = %(tenant_id)s
+    and lens = %(lens)s
+    and demographics = %(demographics)s
+    and profile = ''
+    and version = %(version)s
+    and base = %(base)s
+
+-- packages --
+select feed_packages.*, clock_timestamp() as now
+from feed_packages
+where tenant_id = %(tenant_id)s
+    and lens = %(lens)s
+    and demographics = %(demographics)s
+    and profile = %(profile)s
+    and version > %(version)s
+order by version
+limit %(limit)s
+
+-- package_file --
+select name, object_key, bytes, sha256, clock_timestamp() as now
+from feed_packages
+where tenant_id = %(tenant_id)s
+    and id = %(id)s
+
+-- follower --
+select since, version
+from feed_followers
+where tenant_id = %(tenant_id)s
+    and lens = %(lens)s
+    and demographics = %(demographics)s
+    and profile = %(profile)s
+
+-- follow --
+insert into feed_followers (tenant_id, lens, demographics, profile, since, version)
+values (
+    %(tenant_id)s, %(lens)s, %(demographics)s, %(profile)s, %(version)s, %(version)s
+)
+on conflict do nothing
+
+-- follows --
+-- Whoever makes a package for them may hold the row for a while: then they are known to ask.
+update feed_followers set asked_at = clock_timestamp()
+where ctid in (
+    select ctid
+    from feed_followers
+    where tenant_id = %(tenant_id)s
+        and lens = %(lens)s
+        and demographics = %(demographics)s
+        and profile = %(profile)s
+    for update skip locked
+)

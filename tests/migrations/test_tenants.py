@@ -22,6 +22,7 @@ CONTROL_READS = {
     "cors_origins": None,
     "audit_chains": None,  # how far each is, for the heads; of the entries it reads none
     "districts": None,
+    "feed_followers": {"tenant_id", "version"},
     "feed_progress": None,
     "feed_sums": {"tenant_id", "lens", "version"},
     "exports": {
