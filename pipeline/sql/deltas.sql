@@ -91,7 +91,7 @@ create temporary table touched (
 ) on commit drop;
 
 -- few_touched --
-select count(*) <= %(few)s from (select from touched limit %(few)s + 1) as some;
+select count(*) <= %(few)s from (select from touched limit %(few)s + 1) as found;
 
 -- tree_changed --
 -- Whether an org came, or hangs elsewhere now.
