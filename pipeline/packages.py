@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import obstore
+import psycopg
 import structlog
-from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
 from pipeline import export_files, files
@@ -133,9 +133,12 @@ class Packages:
         facts = {"tenant_id": tenant_id, "lens": view.tag, "before": version - 1}
         for row in db.execute(NAMED["waiting"], facts).fetchall():
             try:
-                self._events(db, tenant_id, view, Followed(*row))
-            except (BaseError, OSError) as error:
-                # The feed does not wait for a store; `step` makes it as soon as that is back.
+                with db.transaction():
+                    self._events(db, tenant_id, view, Followed(*row))
+            except psycopg.OperationalError:
+                raise
+            except Exception as error:  # noqa: BLE001  # the feed waits for no store and no package
+                # `step` makes it as soon as that is possible.
                 log.warning("package_put_off", tenant_id=tenant_id, error=type(error).__name__)
 
     def step(self, db: Connection, vault: Vault, tenant_id: int) -> bool:

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psycopg
 import structlog
-from obstore.exceptions import BaseError
 
 from pipeline import packages
 from pipeline.database import Connection, connect
@@ -20,6 +20,8 @@ from schemas.settings import Settings, plain
 from workers import metrics
 from workers.objects import open_store
 from workers.scratch import scratch
+
+DUE = (NAMED["due"], packages.NAMED["due"])
 
 log = structlog.get_logger()
 
@@ -34,26 +36,28 @@ def deltas(settings: Settings, stopping: threading.Event, lines: Lines) -> Calla
         with scratch(settings.work_folder) as folder:
             yield Packages(store, lines, folder, lambda kind: metrics.PACKAGES.labels(kind).inc())
 
-    def pack(db: Connection, tenant_id: int, packing: Packages) -> None:
+    def pack(db: Connection, tenant_id: int, made: Packages) -> bool:
+        """Make a package of a district; answer whether one was made."""
         try:
-            while not stopping.is_set() and packing.step(db, vault, tenant_id):
-                pass
-        except (BaseError, OSError) as error:
-            # What the store keeps of one district keeps nobody else's.
-            log.warning("store_away", tenant_id=tenant_id, error=type(error).__name__)
+            return made.step(db, vault, tenant_id)
+        except psycopg.OperationalError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the feeds of all others wait behind it
+            log.warning("package_failed", tenant_id=tenant_id, error=type(error).__name__)
+            return False
 
     def work() -> None:
         with connect(url, role="rosterhub_control", name="rosterhub poll") as control:
-            due = [tenant_id for (tenant_id,) in control.execute(NAMED["due"])]
-            lacking = [tenant_id for (tenant_id,) in control.execute(packages.NAMED["due"])]
-        if not due and not lacking:
-            return
-        with connect(url, name="rosterhub deltas") as db, packing() as made:
-            for tenant_id in dict.fromkeys([*due, *lacking]):
-                if stopping.is_set():
-                    return
-                if prepare(db, vault, tenant_id, made.ahead):
-                    log.info("feed_prepared", tenant_id=tenant_id)
-                pack(db, tenant_id, made)
+            if not any(control.execute(due).fetchone() for due in DUE):
+                return
+            with connect(url, name="rosterhub deltas") as db, packing() as made:
+                while not stopping.is_set():
+                    feeds, lacking = (control.execute(due).fetchall() for due in DUE)
+                    for (tenant_id,) in feeds:
+                        if not stopping.is_set() and prepare(db, vault, tenant_id, made.ahead):
+                            log.info("feed_prepared", tenant_id=tenant_id)
+                    # One at a time: whoever waits for a feed comes before the next one.
+                    if not any(pack(db, tenant_id, made) for (tenant_id,) in lacking):
+                        return
 
     return work

@@ -48,48 +48,55 @@ class DeltaPackages:
     async def on_get(self, req: Request, resp: Response) -> None:
         """Where each can be fetched without a key, for a day; from `now` on if nothing is said."""
         caller, view, limit = caller_of(req), self._feed.everything(req), limit_of(req)
-        profile = among(req, "profile", PROFILES) or ""
-        cursor = req.get_param("cursor") or NOW
-        asked = None if cursor == NOW else self._feed.cursors.opened(caller, cursor)
-        feed = self._feed
+        profile, feed = among(req, "profile", PROFILES) or "", self._feed
+        asked = self._asked(caller, req.get_param("cursor") or NOW)
         async with feed.database.tenant(caller.tenant, snapshot=True) as connection:
             state = await feed.state(connection, caller.tenant, view.tag)
             if state.version is None:
                 raise NotPrepared
+            reached = state.version
             facts = {**key_of(caller.tenant, view), "profile": profile}
             row = await (await connection.execute(SQL["follower"], facts)).fetchone()
-            known = row or {"since": state.version, "version": state.version}
-            reached = state.version
             if asked is not None:
-                reached = await self._reached(connection, caller, asked, state)
-                if reached < known["since"] or row is None:
-                    raise feed.again("not_packaged", address(profile))
+                reached = asked.place.version - 1
+                reason = await self._broken(connection, caller, asked, state)
+                if reason is None and (row is None or reached < row["since"]):
+                    reason = "not_packaged"
+                if reason is not None:
+                    raise feed.again(reason, address(profile))
             behind = {**facts, "version": reached, "limit": limit + 1}
             found = await (await connection.execute(SQL["packages"], behind)).fetchall()
         await feed.ahead.follow(caller.tenant, view, state.version, profile, anew=row is None)
-        some = found[:limit]
-        last = some[-1]["version"] if len(found) > limit else max(reached, known["version"])
+        some, made = found[:limit], reached if row is None else row["version"]
+        last = some[-1]["version"] if len(found) > limit else max(reached, made)
         stand = Stand(begin(last + 1), state.epoch, caller.lens_revision)
         cursor = feed.cursors.sealed(caller, stand)
-        following = address(profile, limit=req.get_param("limit"), cursor=cursor)
         say_as_of(resp, state)
         resp.cache_control = ["no-store"]
         items = [self._as_json(caller, each) for each in some]
+        following = address(profile, limit=req.get_param("limit"), cursor=cursor)
         send(resp, {"items": items, "next": following})
 
-    async def _reached(
-        self, connection: Connection, caller: Caller, asked: Stand, state: State
-    ) -> int:
-        """The last version that was applied; raises StartAgain where nothing goes on from it."""
+    def _asked(self, caller: Caller, cursor: str) -> Stand | None:
+        """Where the client wants to go on, between two versions; None: from now on."""
+        if cursor == NOW:
+            return None
+        asked = self._feed.cursors.opened(caller, cursor)
         if asked.place.mode != "log":
             raise BadCursor
+        return asked
+
+    async def _broken(
+        self, connection: Connection, caller: Caller, asked: Stand, state: State
+    ) -> str | None:
+        """Why no package goes on from there; None: some may."""
         if asked.epoch != state.epoch:
-            raise self._feed.again("restored", PATH)
+            return "restored"
         if asked.revision != caller.lens_revision:
             former = await self._feed.former(connection, caller, asked.revision)
             if former != lens_of(caller):
-                raise self._feed.again("lens_changed", PATH)
-        return asked.place.version - 1
+                return "lens_changed"
+        return None
 
     def _as_json(self, caller: Caller, row: Mapping[str, Any]) -> dict[str, Any]:
         """A package as its row has it, and an address that leads to it."""
