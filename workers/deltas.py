@@ -21,7 +21,7 @@ from workers import metrics
 from workers.objects import open_store
 from workers.scratch import scratch
 
-DUE = (NAMED["due"], packages.NAMED["due"])
+FEEDS, PACKAGES = NAMED["due"], packages.NAMED["due"]
 
 log = structlog.get_logger()
 
@@ -48,15 +48,15 @@ def deltas(settings: Settings, stopping: threading.Event, lines: Lines) -> Calla
 
     def work() -> None:
         with connect(url, role="rosterhub_control", name="rosterhub poll") as control:
-            if not any(control.execute(due).fetchone() for due in DUE):
+            if not any(control.execute(due).fetchone() for due in (FEEDS, PACKAGES)):
                 return
             with connect(url, name="rosterhub deltas") as db, packing() as made:
                 while not stopping.is_set():
-                    feeds, lacking = (control.execute(due).fetchall() for due in DUE)
-                    for (tenant_id,) in feeds:
+                    for (tenant_id,) in control.execute(FEEDS).fetchall():
                         if not stopping.is_set() and prepare(db, vault, tenant_id, made.ahead):
                             log.info("feed_prepared", tenant_id=tenant_id)
                     # One at a time: whoever waits for a feed comes before the next one.
+                    lacking = control.execute(PACKAGES).fetchall()
                     if not any(pack(db, tenant_id, made) for (tenant_id,) in lacking):
                         return
 

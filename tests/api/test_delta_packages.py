@@ -18,11 +18,12 @@ import psycopg
 import pytest
 from falcon.testing import Result
 from prometheus_client.parser import text_string_to_metric_families
+from psycopg.errors import LockNotAvailable
 from psycopg.types.json import Jsonb
 
 from deploy.feed_lines import FeedLines
 from pipeline import deltas, packages
-from pipeline.database import Connection, connect, tenant
+from pipeline.database import Connection, beside, connect, tenant
 from pipeline.deltas import View, prepare
 from pipeline.exporting import Sink
 from pipeline.packages import Packages
@@ -438,6 +439,29 @@ def test_a_worker_that_dies_over_a_package_leaves_nothing_to_be_seen(
         assert packages.forget(db, packer.tenant_id, 30) == 1
         packages.sweep(db, packer.made.store, packer.tenant_id)
     assert packer.files() == []
+
+
+class Watched(Counted):
+    """While events are written, somebody wants packages to go."""
+
+    def __call__(self, db: Connection, tenant_id: int, *given: Any, **more: Any) -> int:  # noqa: ANN401  # handed on
+        with beside(db, name="test") as other, tenant(other, tenant_id):
+            other.execute("set local lock_timeout = '50ms'")
+            with pytest.raises(LockNotAvailable):
+                packages.recall(other, tenant_id)
+        return super().__call__(db, tenant_id, *given, **more)
+
+
+def test_nothing_is_recalled_while_a_package_is_made(
+    packer: Packer, hub: Client, tmp_path: Path
+) -> None:
+    packer.push(TOWN)
+    following(hub, packer.town.district.key)
+    lines = Watched()
+    made = Packages(packer.made.store, lines, tmp_path)
+    Packer(packer.town, made, lines).push(TOWN.change("users", "taro", FIRST))
+    assert lines.computed == [2]
+    assert packer.rows() == [1]
 
 
 def test_the_feed_does_not_wait_for_a_store_and_packages_come_later(
