@@ -23,7 +23,8 @@ from deploy.admin_keys import create_admin_key
 from migrations import runner
 
 PATIENCE = 1800.0  # seconds for one run
-LOOK = 0.25  # seconds between two looks at a run: looking takes its share of the machine too
+LOOK = 0.1  # seconds between two looks at a run: looking takes its share of the machine too
+WEIGH = 0.25  # seconds between two looks at the memory, which take longer
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ class Memory(threading.Thread):
 
     def run(self) -> None:
         """Look until told to stop."""
-        while not self._over.wait(LOOK):
+        while not self._over.wait(WEIGH):
             self.most = max(self.most, sum(map(share, (self.pid, *descendants(self.pid)))))
 
     def stop(self) -> None:

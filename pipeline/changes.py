@@ -7,6 +7,7 @@ read (`pipeline.lines`). Any other bulk file is read whole and compared by the d
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -17,13 +18,14 @@ from pipeline.database import Connection
 from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Broken, cut
 from pipeline.limits import Limits
-from pipeline.lines import Book, Compared, Index, Known, Lines, Unknown
+from pipeline.lines import Book, Compared, Index, Known, Lines, Unknown, Written
 from pipeline.opening import File
 from pipeline.reading import Reader
 from schemas import rules
 from schemas.policy import Reading
 from schemas.rules import Finding
 
+PIECES = 4  # that are looked up at once: what a look costs hardly depends on how much is asked
 BEHIND_HEADER = 2  # the number of the first line that is a record
 
 log = structlog.get_logger()
@@ -46,6 +48,7 @@ class Changes:
     told: Callable[[File], None]
     contexts: dict[str, bytes] = field(default_factory=dict)
     compared: dict[str, Compared] = field(default_factory=dict)
+    shelved: dict[str, Known | None] = field(default_factory=dict)
     left_out: LeftOut = field(default_factory=LeftOut)
 
     def stage(self, file: File) -> None:
@@ -63,23 +66,32 @@ class Changes:
             self._by_values(file, folder)
         stage.analyze(self.db, entity)
 
+    def shelve_lines(self) -> None:
+        """Put the lines of all files where they may be kept, while the database is busy."""
+        if self.lines is not None:
+            for file in self.reader.books:
+                self.shelved[file] = self.lines.shelve(file, self._written(file))
+
     def keep_lines(self) -> None:
         """Know the lines of every bulk file that was read whole or changed. Part of the apply."""
         if self.lines is None:
             return
-        for file, book in self.reader.books.items():
-            found = self.reader.findings.all
+        for file in self.reader.books:
             compared, left_out = self.compared.get(file), self.left_out.rows.get(file, {})
-            if compared and compared.news == len(left_out):
-                continue  # nothing else is new: what is known stands
-            said = {each.line for each in found if each.file == f"{file}.csv" and each.line}
-            said |= self.reader.mended[file]
-            told = pl.concat([pl.Series(list(said), dtype=pl.UInt32), *self.reader.counted[file]])
-            written = lines.Written(book, told, {*left_out.values()})
-            if compared:
-                self.lines.amend(file, self.contexts[file], written, compared)
-            else:
-                self.lines.save(file, self.contexts[file], written)
+            if compared is None:
+                if file not in self.shelved:
+                    self.shelved[file] = self.lines.shelve(file, self._written(file))
+                if known := self.shelved[file]:
+                    self.lines.keep(file, self.contexts[file], known)
+            elif compared.news != len(left_out):  # else nothing is new: what is known stands
+                self.lines.amend(file, self.contexts[file], self._written(file), compared)
+
+    def _written(self, file: str) -> Written:
+        found = self.reader.findings.all
+        said = {each.line for each in found if each.file == f"{file}.csv" and each.line}
+        said |= self.reader.mended[file]
+        told = pl.concat([pl.Series(list(said), dtype=pl.UInt32), *self.reader.counted[file]])
+        return Written(self.reader.books[file], told, {*self.left_out.rows.get(file, {}).values()})
 
     def book(self, file: File) -> None:
         """From here on, remember the lines of the file that are read."""
@@ -157,13 +169,18 @@ class Changes:
         return None if missing is None else Compared(known, index, missing, unknown)
 
     def _scanned(self, file: File, index: Index, unknown: Unknown) -> bool:
-        """Look every line up; whether that was worth it."""
-        for body, digests in self.reader.scan(file):
-            found = index.find(digests)
-            if not found.all():
-                unknown.add(body.chosen(body.numbers(len(digests)).filter(~found)))
-                if unknown.size > lines.MANY * file.source.size:
-                    return False
+        """Look every line up, those of some pieces at once; whether that was worth it."""
+        pieces = self.reader.scan(file)
+        while some := list(islice(pieces, PIECES)):
+            found = index.find(pl.concat([digests for _, digests in some]))
+            start = 0
+            for body, digests in some:
+                new = ~found.slice(start, len(digests))
+                start += len(digests)
+                if new.any():
+                    unknown.add(body.chosen(body.numbers(len(digests)).filter(new)))
+            if unknown.size > lines.MANY * file.source.size:
+                return False
             self.told(file)
         return 0 < self.reader.rows[file.entity.file] >= unknown.lines / lines.MANY
 

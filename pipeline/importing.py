@@ -154,6 +154,7 @@ class Import:
             self._load(staging, merge, changes)
         self._enter("check")
         if not (staging.clean and self._unique()):
+            changes.shelved.clear()  # more may be said of their lines
             self._check(policy.reading, first=first)
         merged = first and not kept
         compared = not merged or proposals.older_waits(self.db, self.claim)
@@ -299,7 +300,13 @@ class Import:
         batches = self.reader.batches()
         for file in self.reader.package.files:
             changes.book(file)
-        chunks = staging.chunks(self._told(batches), self._clean)
+
+        def clean(staging: Beside, db: Connection) -> bool:
+            if sound := self._clean(staging, db):
+                changes.shelve_lines()
+            return sound
+
+        chunks = staging.chunks(self._told(batches), clean)
         for file, of_file in groupby(chunks, key=attrgetter("file")):
             if self._load_file(file, of_file, merge) and file.entity.file in staging.sound:
                 self.sound.add(file.entity.file)

@@ -47,6 +47,7 @@ MEANING = 2  # raised when a line comes to mean something else though no rule ch
 PART = 64 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
 MANY = 0.2  # share of unknown lines beyond which reading the whole file is quicker
 PATCHED = 0.1  # share of the records beyond which a patch becomes part of its base
+JOINED = 4_000_000  # digests that are searched at a time
 TOGETHER = 4 * 1024 * 1024  # bytes of unknown lines that are read at a time
 KEPT = pl.Schema({"digest": pl.UInt128, "sourced_id": pl.String})
 READ = pl.Schema({"line": pl.Int64, "digest": pl.UInt128, "sourced_id": pl.String})
@@ -110,8 +111,8 @@ def context(file: File, profile: str, reading: Reading, aliases: Collection[int]
 class Index:
     """Known digests in ascending parts, and the lines of a file that were found among them."""
 
-    def __init__(self, parts: list[pl.Series]) -> None:
-        self.parts = [part for part in parts if len(part)]
+    def __init__(self, parts: Iterable[pl.Series]) -> None:
+        self.parts = list(joined(part for part in parts if len(part)))
         self._found: list[pl.Series] = []
 
     def find(self, digests: pl.Series) -> pl.Series:
@@ -152,6 +153,18 @@ class Index:
             start += len(part)
         found = pl.DataFrame([order.alias("order"), pl.concat(places).alias("place")])
         return found.sort("order").get_column("place")
+
+
+def joined(parts: Iterable[pl.Series]) -> Iterator[pl.Series]:
+    """Fewer, larger parts: each costs a look, and to join all of them would take them twice."""
+    waiting: list[pl.Series] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) > JOINED:
+            yield pl.concat(waiting, rechunk=True)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting, rechunk=True)
 
 
 def place(part: pl.Series, digests: pl.Series, start: int) -> pl.Series:
@@ -249,16 +262,16 @@ class Lines:
     def index(self, known: Known) -> Index:
         """The digests of the known lines; raises one of UNREADABLE."""
         dropped, added = self._patch(known)
-        return Index([part["digest"] for part in self._parts(known, dropped, added, ["digest"])])
+        return Index(part["digest"] for part in self._parts(known, dropped, added, ["digest"]))
 
     def records(self, known: Known) -> Iterator[pl.DataFrame]:
         """Digest and sourcedId of the known lines, part by part; raises one of UNREADABLE."""
         return self._parts(known, *self._patch(known), KEPT.names())
 
-    def save(self, file: str, context: bytes, written: "Written") -> None:
-        """Keep the lines of a file that was read whole.
+    def shelve(self, file: str, written: "Written") -> Known | None:
+        """Put the lines of a file that was read whole where they may be kept.
 
-        Where something was said of nearly every line, knowing the others would help nobody.
+        None: something was said of nearly every line, so knowing the others would help nobody.
         """
         folder, records = self._folder(file), 0
         remarkable = [pl.DataFrame(schema=KEPT)]
@@ -267,9 +280,10 @@ class Lines:
             self._put_base(folder, number, silent)
             records += silent.height + spoken.height
         added = pl.concat(remarkable)
-        if added.height <= records * MANY:
-            patch = self._put_patch(folder, NONE, added)
-            self._keep(file, context, Known(folder, written.book.parts, patch, records))
+        if added.height > records * MANY:
+            return None
+        patch = self._put_patch(folder, NONE, added)
+        return Known(folder, written.book.parts, patch, records)
 
     def amend(self, file: str, context: bytes, written: "Written", found: Compared) -> None:
         """Keep the lines of a file of which only unknown ones were read."""
@@ -282,13 +296,14 @@ class Lines:
         folder = self._folder(file)
         if len(dropped) + added.height <= records * PATCHED:
             patch = self._put_patch(folder, dropped, added)
-            self._keep(file, context, Known(known.base, known.parts, patch, records))
+            self.keep(file, context, Known(known.base, known.parts, patch, records))
             return
         for number, part in enumerate(self._parts(known, dropped, added, KEPT.names())):
             self._put_base(folder, number, part)
-        self._keep(file, context, Known(folder, known.parts, None, records))
+        self.keep(file, context, Known(folder, known.parts, None, records))
 
-    def _keep(self, file: str, context: bytes, known: Known) -> None:
+    def keep(self, file: str, context: bytes, known: Known) -> None:
+        """Know these lines from the commit on."""
         facts = {"base": known.base, "parts": known.parts, "patch": known.patch}
         facts |= {"records": known.records, "context": context}
         self.db.execute(SQL["keep"], {**self.claim.key, "entity": file, **facts})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-ROOM = 16 * 1024 * 1024  # bytes that may wait in memory
+ROOM = 8 * 1024 * 1024  # bytes that may wait in memory
 
 
 class Shelf:

@@ -136,19 +136,19 @@ def blocks(data: bytes) -> Iterator[bytes]:
 
 def decoded(data: bytes, source: Source, first: int) -> bytes:
     """Whole lines in UTF-8; raises Broken at the first that is not in the source's encoding."""
-    texts = []
+    texts, start = [], 0
     for block in blocks(data):
         try:
             text = block.decode(source.encoding)
         except UnicodeDecodeError as error:
-            line = first + block.count(b"\n", 0, error.start)
+            line = first + data.count(b"\n", 0, start + error.start)
             english, japanese = encodings.guess(data)
             facts = {"guess": english, "guess_ja": japanese}
             finding = Finding(rule=rules.text.ENCODING, file=source.name, line=line, facts=facts)
             raise Broken(finding) from error
         if source.encoding != "utf-8":
             texts.append(text.encode())
-        first += block.count(b"\n")
+        start += len(block)
     return b"".join(texts) if texts else data
 
 
