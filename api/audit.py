@@ -1,7 +1,8 @@
 """Who read or changed what: every request that reaches a guarded resource is taken down.
 
 Middleware around the resources. It costs microseconds and waits for nothing; another task writes
-(api/audit_book.py). Health, metrics and what needs no key are not looked at.
+(api/audit_book.py). Health, metrics and what needs no key are not looked at, but for what knows its
+caller all the same: downloads, by their address.
 """
 
 import re
@@ -38,7 +39,8 @@ class Audit:
         self, req: Request, resp: Response, resource: object, _succeeded: object
     ) -> None:
         """Take the request down: at once, or when the stream that answers it has ended."""
-        if getattr(resource, "needs", None) is None or not req.path.startswith(WATCHED):
+        guarded = getattr(resource, "needs", None) is not None or req.context.caller is not None
+        if not guarded or not req.path.startswith(WATCHED):
             return
         if req.method == "OPTIONS":
             return  # a browser asks what it may do; nothing is read

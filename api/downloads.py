@@ -14,6 +14,7 @@ from falcon import ETag
 from falcon.asgi import Request, Response
 from psycopg.rows import DictRow
 
+from api.caller import Caller
 from api.database import Database
 from api.deltas.reading import SQL as DELTAS
 from api.exports import SQL, FileDeleted, whole
@@ -22,7 +23,7 @@ from api.openapi.described import Stream, a_text, described
 from api.uploads import NoSuchObject, Objects
 from schemas.errors import Gone, Missing, RosterHubError
 from schemas.secrets import Vault
-from schemas.tickets import read
+from schemas.tickets import Ticket, read
 
 ZIP = "application/zip"
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -73,7 +74,7 @@ class Download:
     )
     async def on_get(self, req: Request, resp: Response, ticket: str) -> None:
         """The file, or the part of it that is asked for."""
-        row = await self._row(ticket)
+        row = await self._row(req, ticket)
         if describe(req, resp, row):
             return
         span = wanted(req, resp, row)
@@ -86,15 +87,16 @@ class Download:
     @described(also={206: None, 304: None}, refusals=(404, 410, 416), headers=("ETag",))
     async def on_head(self, req: Request, resp: Response, ticket: str) -> None:
         """The same without the bytes."""
-        row = await self._row(ticket)
+        row = await self._row(req, ticket)
         if not describe(req, resp, row):
             span = wanted(req, resp, row)
             resp.content_length = span.end - span.begin
 
-    async def _row(self, text: str) -> DictRow:
+    async def _row(self, req: Request, text: str) -> DictRow:
         ticket = read(self._vault, text)
         if ticket is None:
             raise NoSuchFile
+        put_down(req, ticket)
         key = {"tenant_id": ticket.tenant_id, "id": ticket.id, "client": None}
         async with self._database.tenant(ticket.tenant_id, snapshot=True) as connection:
             row = await (await connection.execute(SQL["one"], key)).fetchone()
@@ -108,6 +110,18 @@ class Download:
         if not package:
             whole(row)
         return row
+
+
+def put_down(req: Request, ticket: Ticket) -> None:
+    """Let logs and audit know whose address it is and which file, and never the address."""
+    req.context.named = {"export_id": str(ticket.id)}
+    req.context.caller = Caller(
+        ticket.key_id,
+        frozenset(),
+        ticket.tenant_id,
+        administrator=ticket.administrator,
+        client=ticket.client,
+    )
 
 
 def describe(req: Request, resp: Response, row: DictRow) -> bool:

@@ -78,6 +78,12 @@ class FileDeleted(Gone):
     code = "export_deleted"
 
 
+class LensChanged(Gone):
+    """The lens of the client was edited since, or the client is gone: export again."""
+
+    code = "lens_changed"
+
+
 class Asked(Wanted):
     """What is to be exported, and for which client; None: for the district, which sees all."""
 
@@ -252,7 +258,7 @@ class DownloadAddress:
             row = await one(connection, key)
         whole(row)
         permit(caller_of(req), Wanted.model_validate(row["wanted"]))
-        ticket = Ticket(key["tenant_id"], row["id"], row["now"] + OPEN)
+        ticket = ticket_for(caller_of(req), row["id"], row["now"] + OPEN)
         url = f"{self._base}{DOWNLOADS}/{issue(self._vault, ticket)}"
         send(resp, {"url": url, "expires_at": ticket.until, **file_of(row)})
 
@@ -367,11 +373,18 @@ async def one(connection: Connection, key: Key) -> DictRow:
 
 
 def whole(row: Row) -> None:
-    """Refuse an export whose file is not there."""
+    """Refuse an export whose file is not there, or shows what its client may see no more."""
     if row["state"] != "completed":
         raise NotReady(f"The export is {row['state']}: there is no file.", state=row["state"])
     if row["deleted_at"] is not None:
         raise FileDeleted
+    if not row["fits"]:
+        raise LensChanged
+
+
+def ticket_for(caller: Caller, name: UUID, until: datetime) -> Ticket:
+    """A ticket that tells the audit who asked for it."""
+    return Ticket(caller.tenant, name, until, caller.key_id, caller.client, caller.administrator)
 
 
 def path_of(row: Row) -> str:

@@ -48,7 +48,9 @@ class FeedLines:
         seen = allowed(view.lens, demographics=demographics)
         asked = View(view.tag, view.lens, sight_of(view), seen, seen)
         # All that is ever asked of it is what `Here` has.
-        reading = Reading(cast("Awaited", Here(db)), tenant_id, self._objects, asked, version)
+        here = cast("Awaited", Here(db))
+        # No version stands for sure: an import may commit between two statements.
+        reading = Reading(here, tenant_id, self._objects, asked, version, standing=0)
         events, place = 0, begin(version)
         while place.version == version:
             lines, place = at_once(reading.page(place, LIMIT_MAX))

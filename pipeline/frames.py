@@ -116,12 +116,22 @@ def typed(entity: AnyEntity, layout: Layout, mode: Mode, rows: pl.DataFrame) -> 
 
 
 def metadata(unknown: tuple[str, ...]) -> pl.Expr:
-    """The unknown `metadata.*` cells as one JSON object, as they came; null where all are blank."""
+    """The unknown `metadata.*` cells as one JSON object, as they came; null where all are blank.
+
+    A blank cell is no key: a file has its columns for all rows, and a row what it has in them.
+    """
     if not unknown:
         return pl.lit(None, pl.String).alias("metadata")
-    cells = [pl.col(name).alias(name.removeprefix(METADATA)) for name in unknown]
-    empty = pl.all_horizontal(pl.col(name).is_null() for name in unknown)
-    return pl.when(~empty).then(pl.struct(cells).struct.json_encode()).alias("metadata")
+    pairs = pl.concat_str(map(pair, sorted(unknown)), separator=",", ignore_nulls=True)
+    braced = pl.concat_str(pl.lit("{"), pairs, pl.lit("}"))
+    return pl.when(pairs != "").then(braced).alias("metadata")
+
+
+def pair(name: str) -> pl.Expr:
+    """A cell as a key and its value; null where it is blank."""
+    cell = pl.col(name)
+    alone = pl.struct(cell.alias(name.removeprefix(METADATA))).struct.json_encode()
+    return pl.when(cell.is_not_null()).then(alone.str.strip_prefix("{").str.strip_suffix("}"))
 
 
 # What is wrong with it -----------------------------------------------------------------------

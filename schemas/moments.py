@@ -41,14 +41,19 @@ def images(entity: AnyEntity, moment: str) -> tuple[LiteralString, LiteralString
 
 
 def made(entity: AnyEntity, moment: str) -> tuple[LiteralString, LiteralString]:
-    """The rows that a version wrote, as it left them."""
+    """The rows that a version wrote, as it left them: those that still stand, and before-images.
+
+    Where nothing came after the version, all of them stand. That an image ended later is said for
+    the index, which knows until when images were true and not since when.
+    """
     each = (
         f"select {COLUMNS[entity]} from {{table}}"  # noqa: S608  # declared names alone
         f" where tenant_id = %(tenant_id)s and version = %({moment})s"
     )
+    ended = each.format(table=f"{entity.table}_history")
     return (
         literal(each.format(table=entity.table)),
-        literal(each.format(table=f"{entity.table}_history")),
+        literal(f"{ended} and until_version > %({moment})s"),
     )
 
 

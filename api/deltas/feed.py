@@ -194,7 +194,9 @@ class Deltas:
     async def _page(
         self, caller: Caller, view: View, asked: Asked, limit: int
     ) -> tuple[Page | None, State]:
-        async with self._feed.database.tenant(caller.tenant, snapshot=True) as connection:
+        async with self._feed.database.tenant(
+            caller.tenant, snapshot=True, piped=True
+        ) as connection:
             state = await self._feed.state(connection, caller.tenant, view.tag)
             if state.version is None:
                 return None, state
@@ -208,7 +210,9 @@ class Deltas:
             page = self._pages.get(key)
             if page is None:
                 reading = Reading(
-                    connection, caller.tenant, self._objects, view, state.version, self._feed.ahead
+                    *(connection, caller.tenant, self._objects, view, state.version),
+                    standing=state.newest,
+                    packed=self._feed.ahead,
                 )
                 events, behind = await reading.page(place, limit)
                 source: Source = "computed" if reading.computed else "package"

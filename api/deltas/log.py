@@ -6,7 +6,7 @@ stayed and changed, or went. So a consumer that has applied all events holds the
 a full read shows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString, NamedTuple
 
@@ -31,7 +31,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a version as a statement."""
+    """One part of a version as a statement; `stands`: it is the newest, so no image is of it."""
 
     entity: AnyEntity
     place: Place
@@ -39,6 +39,7 @@ class Part:
     former: Lens | None
     tag: str
     limit: int
+    stands: bool = False
 
     @property
     def is_tree(self) -> bool:
@@ -90,18 +91,18 @@ class Part:
         there = f"live.status = 'active' and {self._after.sees(self.entity)}"
         match self.place.mode:
             case "all":
-                for rows in images(self.entity, "after"):
+                for rows in self._left(images):
                     yield self._rows(rows, "'created'", there)
             case "log":
                 was = self._was(replaced(self.entity, "after"))
-                for rows in made(self.entity, "after"):
+                for rows in self._left(made):
                     yield self._rows(rows, action(was), there)
                 yield from self._flips("<> 'deleted'")
             case "lens":
                 was = self._was(at(self.entity, "before"))
                 other = differs(self._before("before"), self._after, self.entity)
                 changed = f"(live.version > %(before)s or {other} or not {was})"
-                for rows in images(self.entity, "after"):
+                for rows in self._left(images):
                     yield self._rows(rows, action(was), f"{there} and {changed}")
 
     def _going(self) -> Iterator[str]:
@@ -112,7 +113,7 @@ class Part:
             case "log":
                 there = f"(live.status = 'active' and {self._after.sees(self.entity)})"
                 was = self._was(replaced(self.entity, "after"))
-                for rows in made(self.entity, "after"):
+                for rows in self._left(made):
                     yield self._rows(rows, "'deleted'", f"{there} is not true and {was}")
                 yield from self._flips("= 'deleted'")
             case "lens":
@@ -127,6 +128,12 @@ class Part:
                         for moment in ("before", "partly")
                     )
                 )
+
+    def _left(
+        self, of: Callable[[AnyEntity, str], tuple[LiteralString, LiteralString]]
+    ) -> tuple[LiteralString, ...]:
+        """Where the rows are that the version left or made."""
+        return of(self.entity, "after")[: 1 if self.stands else None]
 
     def _rows(self, rows: str, action: str, condition: str) -> str:
         parent = "live.parent_sourced_id" if self.is_tree else "null::text"
@@ -181,6 +188,15 @@ def action(was: str) -> str:
     return f"case when {was} then 'updated' else 'created' end"
 
 
+def at_once(parts: Sequence[Part]) -> LiteralString:
+    """Parts of one version as one statement: it reads no part once those before fill the page.
+
+    Which part a row is of is its number. Only without parallel workers do they come in this order.
+    """
+    some = (f"(select {n} as part, * from ({part.query}) as p{n})" for n, part in enumerate(parts))  # noqa: S608
+    return literal(" union all ".join(some) + " limit %(limit)s")
+
+
 def in_order(part: Part, rows: list[dict[str, Any]]) -> list[Found]:
     """The records of a part behind its place, as many as the page takes."""
     if not part.is_tree:
@@ -216,9 +232,7 @@ def busy(entities: tuple[AnyEntity, ...]) -> LiteralString:
     """The entities to which a version did something."""
     parts = [
         f"select '{entity.file}' as entity where "
-        + " or ".join(
-            f"exists ({rows})" for rows in (*made(entity, "after"), replaced(entity, "after"))
-        )
+        + " or ".join(f"exists ({rows})" for rows in made(entity, "after"))
         for entity in entities
     ]
     parts.append(

@@ -2,8 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+from psycopg import AsyncCursor
+from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
 from api.database import Connection
@@ -15,7 +18,21 @@ from schemas.roster import AnyEntity
 from schemas.roster.people import Role, User, UserProfile
 
 Json = dict[str, Any]
+Cursor: TypeAlias = AsyncCursor[DictRow]
+OWNER = Role.user_sourced_id.name
 WANTED = SQL("live.sourced_id = any(%(owners)s)")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Records that are on their way: what was sent for them, and not waited for."""
+
+    entity: AnyEntity
+    sight: Sight
+    records: Cursor
+    children: Cursor | None
+    roles: Cursor | None
+    profiles: Cursor | None
 
 
 class Objects:
@@ -24,60 +41,62 @@ class Objects:
     def __init__(self, base: str) -> None:
         self._records = {entity: Records(entity, base) for entity in SERVED}
 
-    async def of(
+    async def ask(
         self,
         connection: Connection,
         entity: AnyEntity,
         sight: Sight,
         key: Mapping[str, object],
         ids: Sequence[str],
-    ) -> dict[str, Json]:
-        """The objects by their real identifiers; what cannot be seen is not among them.
+        *,
+        past: bool,
+    ) -> Asked:
+        """Ask for records by their real identifiers.
 
-        `key` has the district and the version, as `as_of`.
+        `key` has the district and the version, as `as_of`; `past`: it is not the newest.
         """
+        rows = Rows(sight, past=past)
         key = {**key, **sight.parameters, "owners": list(ids)}
-        rows = Rows(sight, past=True)
-        found = await fetched(connection, selects.single(entity, rows, [WANTED]), key)
-        related = await self._related(connection, entity, rows, key)
+
+        async def sent(query: selects.Query) -> Cursor:
+            return await connection.execute(query, key)
+
+        carries = entity is User
+        return Asked(
+            entity,
+            sight,
+            records=await sent(selects.single(entity, rows, [WANTED])),
+            children=await sent(selects.children(entity, rows))
+            if self._records[entity].has_children
+            else None,
+            roles=await sent(selects.parts(Role, rows)) if carries else None,
+            profiles=await sent(selects.parts(UserProfile, rows)) if carries else None,
+        )
+
+    async def written(self, asked: Asked) -> dict[str, Json]:
+        """The objects by their real identifiers; what cannot be seen is not among them."""
+        found, veil = await asked.records.fetchall(), asked.sight.veil
+        related = Related(
+            {
+                parent: [row["sourced_id"] for row in rows]
+                for parent, rows in (await by(asked.children, "parent_sourced_id")).items()
+            },
+            await by(asked.roles, OWNER),
+            await by(asked.profiles, OWNER),
+        )
         shown: Sequence[Row] = found
-        if sight.veil is not None:
-            related, shown = sight.veil.related(related), sight.veil.rows(entity, found)
-        write = self._records[entity].write
+        if veil is not None:
+            related, shown = veil.related(related), veil.rows(asked.entity, found)
+        write = self._records[asked.entity].write
         return {
             row["sourced_id"]: write(veiled, related)
             for row, veiled in zip(found, shown, strict=True)
         }
 
-    async def _related(
-        self, connection: Connection, entity: AnyEntity, rows: Rows, key: Mapping[str, object]
-    ) -> Related:
-        children: dict[str, list[str]] = defaultdict(list)
-        if self._records[entity].has_children:
-            for row in await fetched(connection, selects.children(entity, rows), key):
-                children[row["parent_sourced_id"]].append(row["sourced_id"])
-        if entity is not User:
-            return Related(children, {}, {})
-        return Related(
-            children,
-            await parts(connection, Role, rows, key),
-            await parts(connection, UserProfile, rows, key),
-        )
 
-
-async def parts(
-    connection: Connection, part: AnyEntity, rows: Rows, key: Mapping[str, object]
-) -> dict[str, list[Json]]:
-    """The parts of one kind, by their user."""
+async def by(cursor: Cursor | None, column: str) -> dict[str, list[Json]]:
+    """The rows by the record that they belong to."""
     found: dict[str, list[Json]] = defaultdict(list)
-    for row in await fetched(connection, selects.parts(part, rows), key):
-        found[row["user_sourced_id"]].append(row)
+    for row in await cursor.fetchall() if cursor else ():
+        found[row[column]].append(row)
     return found
-
-
-async def fetched(
-    connection: Connection, query: selects.Query, key: Mapping[str, object]
-) -> list[Json]:
-    """Every row of a composed query."""
-    cursor = await connection.execute(query, key)
-    return await cursor.fetchall()

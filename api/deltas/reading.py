@@ -1,9 +1,10 @@
 """A page of the feed: from a place on, part by part, until the page is full or nothing is left."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from api.database import Connection
 from api.deltas import log
@@ -18,12 +19,19 @@ from schemas.rest.instants import instant
 from schemas.roster import AnyEntity
 from schemas.roster.people import Demographics
 from schemas.statements import load
-from schemas.sums import ALL, Stored
 
 SQL = load("api", "deltas.sql")
 BUSY = log.busy(SERVED)
 
 Json = dict[str, Any]
+GONE = {"status": "tobedeleted"}
+
+
+class About(NamedTuple):
+    """A record that an event is about, and its entity."""
+
+    entity: AnyEntity
+    record: Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +64,10 @@ class Packed(Protocol):
 
 @dataclass(slots=True)
 class Reading:
-    """Reads pages in one snapshot; `newest` is the last version that is prepared.
+    """Reads pages in one snapshot, whose statements go to the server together where they can.
 
-    `computed`: whether an event had to be made, since no package had it.
+    `newest` is the last version that is prepared, `standing` the district's. `computed`: whether
+    an event had to be made, since no package had it.
     """
 
     connection: Connection
@@ -66,6 +75,7 @@ class Reading:
     objects: Objects
     view: View
     newest: int
+    standing: int = field(kw_only=True)
     packed: Packed | None = None
     computed: bool = False
     _busy: dict[int, frozenset[str]] = field(default_factory=dict)
@@ -90,7 +100,7 @@ class Reading:
                 place = following(place)
                 continue
             found, place = await self._read(place, limit - len(events))
-            events += map(dump, found)
+            events += map(dump, await self._events(place.version, found))
         return events, place
 
     async def _packed(self, place: Place, room: int) -> list[bytes] | None:
@@ -113,54 +123,80 @@ class Reading:
             self._busy[place.version] = frozenset(row["entity"] for row in rows)
         return entity.file in self._busy[place.version]
 
-    async def _read(self, place: Place, limit: int) -> tuple[list[Json], Place]:
-        """The events of one part, and where it goes on."""
+    async def _read(self, place: Place, limit: int) -> tuple[list[About], Place]:
+        """The records of some parts, and the place behind them."""
         self.computed = True
-        view, entity = self.view, SERVED[place.rank]
-        part = Part(entity, place, view.lens, view.former, view.tag, limit)
-        cursor = await self.connection.execute(part.query, {**self._key, **part.parameters})
-        found = log.in_order(part, await cursor.fetchall())
-        events = await self._events(entity, place.version, found)
+        first = self._part(place, limit)
+        if place.mode == "log" and not first.is_tree:
+            return await self._together(first)
+        cursor = await self.connection.execute(first.query, {**self._key, **first.parameters})
+        found = log.in_order(first, await cursor.fetchall())
+        about = [About(first.entity, each) for each in found]
         if len(found) < limit:
-            return events, following(place)
-        return events, place.behind(found[-1].sourced_id, found[-1].depth)
+            return about, following(place)
+        return about, place.behind(found[-1].sourced_id, found[-1].depth)
 
-    async def _events(self, entity: AnyEntity, version: int, found: list[Found]) -> list[Json]:
-        if not found:
-            return []
-        objects = await self.objects.of(
-            self.connection,
-            entity,
-            self.view.sight,
-            {**self._key, "as_of": version},
-            [each.sourced_id for each in found],
+    async def _together(self, first: Part) -> tuple[list[About], Place]:
+        """The same of all parts that come next, for a version is small more often than not."""
+        parts = [first]
+        place = following(first.place)
+        while place.phase != MARKER and SERVED[place.rank] not in log.TREES:
+            if await self._worth(place):
+                parts.append(self._part(place, first.limit))
+            place = following(place)
+        await self.connection.execute(SQL["in_order"])
+        cursor = await self.connection.execute(
+            log.at_once(parts), {**self._key, **first.parameters}
         )
+        rows = await cursor.fetchall()
+        about = [
+            About(parts[row["part"]].entity, Found(row["sourced_id"], row["action"]))
+            for row in rows
+        ]
+        if len(rows) < first.limit:
+            return about, place
+        last = rows[-1]
+        return about, parts[last["part"]].place.behind(last["sourced_id"])
+
+    def _part(self, place: Place, limit: int) -> Part:
+        view, stands = self.view, place.version == self.standing
+        entity = SERVED[place.rank]
+        return Part(entity, place, view.lens, view.former, view.tag, limit, stands)
+
+    async def _events(self, version: int, found: list[About]) -> list[Json]:
+        """The events about some records; all of their objects are asked for before any is read."""
+        ids: dict[AnyEntity, list[str]] = defaultdict(list)
+        for entity, record in found:
+            ids[entity].append(record.sourced_id)
+        key, past = {**self._key, "as_of": version}, version != self.standing
+        asked = [
+            await self.objects.ask(self.connection, entity, self.view.sight, key, some, past=past)
+            for entity, some in ids.items()
+        ]
+        objects = {each.entity: await self.objects.written(each) for each in asked}
+        said = [
+            event(version, entity, record, objects[entity].get(record.sourced_id))
+            for entity, record in found
+        ]
         return [
-            await self._event(entity, version, each, objects.get(each.sourced_id)) for each in found
+            each or await self._gone(version, about)
+            for each, about in zip(said, found, strict=True)
         ]
 
-    async def _event(
-        self, entity: AnyEntity, version: int, found: Found, body: Json | None
-    ) -> Json:
-        if body is None or found.action == "deleted":
-            body = (body or await self._gone(entity, version, found)) | {"status": "tobedeleted"}
-        return {
-            "version": version,
-            "entity": entity.file,
-            "action": found.action,
-            "sourcedId": body["sourcedId"],
-            "object": body,
-        }
-
-    async def _gone(self, entity: AnyEntity, version: int, found: Found) -> Json:
+    async def _gone(self, version: int, about: About) -> Json:
         """Of a record that can no longer be seen no more is said than which it was."""
-        veil = self.view.sight.veil
-        known = found.sourced_id if veil is None else veil.shown(entity, found.sourced_id)
-        return {"sourcedId": known, "dateLastModified": await self._instant(version)}
+        veil, (entity, record) = self.view.sight.veil, about
+        known = record.sourced_id if veil is None else veil.shown(entity, record.sourced_id)
+        body = {"sourcedId": known, "dateLastModified": await self._instant(version)}
+        return told(version, entity, record, body | GONE)
 
     async def _marker(self, version: int) -> Json:
         """The end of a version, with the sums that a consumer's copy must have."""
-        sums = await self.sums(version)
+        cursor = await self.connection.execute(
+            SQL["marker"], {**self._key, "lens": self.view.tag, "version": version}
+        )
+        row = await cursor.fetchone()
+        sums = None if row is None else row["sums"]
         return {
             "version": version,
             "entity": None,
@@ -170,20 +206,9 @@ class Reading:
                 "publishedAt": await self._instant(version),
                 "checksums": None
                 if sums is None
-                else {
-                    entity.file: said(sums.get(entity.file, {}).get(ALL))
-                    for entity in self.view.allowed
-                },
+                else {entity.file: said(sums.get(entity.file)) for entity in self.view.allowed},
             },
         }
-
-    async def sums(self, version: int) -> Stored | None:
-        """What was kept of a version; None: nothing is, any more."""
-        cursor = await self.connection.execute(
-            SQL["sums"], {**self._key, "lens": self.view.tag, "version": version}
-        )
-        row = await cursor.fetchone()
-        return None if row is None else row["sums"]
 
     async def _instant(self, version: int) -> str | None:
         if version not in self._published:
@@ -198,6 +223,24 @@ class Reading:
     @property
     def _key(self) -> Mapping[str, object]:
         return {"tenant_id": self.tenant_id}
+
+
+def event(version: int, entity: AnyEntity, record: Found, body: Json | None) -> Json | None:
+    """The event about a record; None: its object can no longer be seen."""
+    if body is None:
+        return None
+    return told(version, entity, record, body | GONE if record.action == "deleted" else body)
+
+
+def told(version: int, entity: AnyEntity, record: Found, body: Json) -> Json:
+    """An event."""
+    return {
+        "version": version,
+        "entity": entity.file,
+        "action": record.action,
+        "sourcedId": body["sourcedId"],
+        "object": body,
+    }
 
 
 def said(kept: list[int | str] | None) -> Json:

@@ -40,6 +40,21 @@ where s.tenant_id = %(tenant_id)s
     and s.lens = %(lens)s
     and s.version = %(version)s
 
+-- marker --
+-- What the records of each entity add up to, without the sums of its schools.
+select (
+    select jsonb_object_agg(entity.key, entity.value -> '')
+    from jsonb_each(s.sums) as entity
+) as sums
+from feed_sums as s
+where s.tenant_id = %(tenant_id)s
+    and s.lens = %(lens)s
+    and s.version = %(version)s
+
+-- in_order --
+-- Parts of a statement come one after the other, and only as far as they are wanted.
+select set_config('max_parallel_workers_per_gather', '0', true)
+
 -- published --
 select published_at
 from versions

@@ -7,8 +7,18 @@ values (
 on conflict (tenant_id, idempotency_key) where idempotency_key is not null do nothing
 
 -- one --
--- A client knows of its own.
-select exports.*, clock_timestamp() as now
+-- A client knows of its own. It fits while its client has the lens that it was made through.
+select
+    exports.*,
+    clock_timestamp() as now,
+    client is null or exists (
+        select
+        from clients
+        where clients.tenant_id = exports.tenant_id
+            and clients.id = exports.client
+            and clients.enabled
+            and clients.lens_revision = exports.lens_revision
+    ) as fits
 from exports
 where tenant_id = %(tenant_id)s
     and id = %(id)s

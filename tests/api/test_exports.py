@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -352,6 +353,56 @@ class TestDownloads:
         assert hub.get(f"{EXPORTS}/{offered.id}/download", north.key).status_code == 410
         package = hub.get(f"{EXPORTS}/{offered.id}", north.key).json["package"]
         assert package["deleted_at"] is not None
+
+    @pytest.mark.usefixtures("rows")
+    def test_what_a_client_was_shown_is_not_given_out_under_another_lens(
+        self, hub: Client, north: District, books: Books, work: Work
+    ) -> None:
+        client = books.client(north.tenant_id)
+        token = client.token(hub)
+        address = f"{EXPORTS}/{asked(hub, token).json['id']}/download"
+        work(north)
+        path = urlsplit(hub.get(address, token).json["url"]).path
+        assert hub.get(path).status_code == 200
+        narrowed = hub.ask(
+            "PUT", f"/api/v1/clients/{client.id}/lens", north.key, json={"schools": ["south"]}
+        )
+        assert narrowed.status_code == 200
+        for answer in (hub.get(path), hub.get(address, token), hub.get(address, north.key)):
+            assert (answer.status_code, answer.json["code"]) == (410, "lens_changed")
+        again = f"{EXPORTS}/{asked(hub, token).json['id']}/download"
+        work(north)
+        assert hub.get(urlsplit(hub.get(again, token).json["url"]).path).status_code == 200
+
+    def test_a_download_is_in_the_audit_under_who_asked_for_its_address(
+        self, hub: Client, north: District, books: Books, offered: Offered, work: Work
+    ) -> None:
+        client = books.client(north.tenant_id)
+        token = client.token(hub)
+        own = asked(hub, token).json["id"]
+        work(north)
+        path = urlsplit(hub.get(f"{EXPORTS}/{own}/download", token).json["url"]).path
+        for each in (offered.path, path, f"{path}x"):
+            hub.get(each)
+        hub.get(path, headers={"Range": "bytes=9999999-"})
+
+        def fetched() -> list[tuple[str, str, str | None, int]]:
+            items = hub.get("/api/v1/audit?limit=200", north.key).json["items"]
+            return [
+                (item["party"], item["who"], item["target"], item["status"])
+                for item in items
+                if item["route"] == "/api/v1/downloads/{ticket}"
+            ]
+
+        deadline = time.monotonic() + 5
+        while len(found := fetched()) < 4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        expected: list[tuple[str, str, str | None, int]] = [
+            ("client", client.id, None, 416),
+            ("client", client.id, own, 200),
+            *[("key", north.key.split("_")[2], offered.id, 200)] * 2,
+        ]
+        assert sorted(found, key=str) == sorted(expected, key=str)
 
 
 class TestStreams:

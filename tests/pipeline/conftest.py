@@ -289,11 +289,11 @@ def record(entity: AnyEntity, header: Sequence[str], row: Row) -> Values:
     }
     known = {column.csv for column in entity.columns}
     unknown = {
-        name.removeprefix("metadata."): row.get(name) or None
+        name.removeprefix("metadata."): row[name]
         for name in header
-        if name not in known and name.lower() not in SPELLINGS
+        if name not in known and name.lower() not in SPELLINGS and row.get(name)
     }
-    return {**cells, "metadata": unknown if any(unknown.values()) else None}
+    return {**cells, "metadata": unknown or None}
 
 
 def outcome(counts: Mapping[str, Counts]) -> Outcome:

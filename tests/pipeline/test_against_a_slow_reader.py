@@ -312,8 +312,8 @@ def valued(mode: str, row: Mapping[str, str], extra: Sequence[str]) -> Values:
     """What is kept of a row: blanks are nothing, bulk means active."""
     values: Values = {name: value or None for name, value in row.items() if name not in extra}
     del values["dateLastModified"]
-    unknown = {name.removeprefix("metadata."): row[name] or None for name in extra}
-    values["metadata"] = unknown if any(unknown.values()) else None
+    unknown = {name.removeprefix("metadata."): row[name] for name in extra if row[name]}
+    values["metadata"] = unknown or None
     return values | {"status": row["status"] if mode == "delta" else "active"}
 
 
