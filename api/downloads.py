@@ -17,11 +17,13 @@ from psycopg.rows import DictRow
 from api.caller import Caller
 from api.database import Database
 from api.deltas.reading import SQL as DELTAS
-from api.exports import SQL, FileDeleted, whole
+from api.exports import SQL, FileDeleted, LensChanged, whole
 from api.findings_downloads import NDJSON
 from api.openapi.described import Stream, a_text, described
 from api.uploads import NoSuchObject, Objects
 from schemas.errors import Gone, Missing, RosterHubError
+from schemas.lens import Lens
+from schemas.moments import tag_of
 from schemas.secrets import Vault
 from schemas.tickets import Ticket, read
 
@@ -102,13 +104,16 @@ class Download:
             row = await (await connection.execute(SQL["one"], key)).fetchone()
             package = row is None
             if package:
-                row = await (await connection.execute(DELTAS["package_file"], key)).fetchone()
+                asking = key | {"client": ticket.client}
+                row = await (await connection.execute(DELTAS["package_file"], asking)).fetchone()
         if row is None:
             raise NoSuchFile
         if ticket.until <= row["now"]:
             raise Ended
         if not package:
             whole(row)
+        elif row["lens"] != seen_by(ticket.client, row["seen"]):
+            raise LensChanged
         return row
 
 
@@ -122,6 +127,13 @@ def put_down(req: Request, ticket: Ticket) -> None:
         administrator=ticket.administrator,
         client=ticket.client,
     )
+
+
+def seen_by(client: str | None, lens: object) -> str | None:
+    """The name of what a client sees now; None: it is gone."""
+    if client is None:
+        return tag_of(None, "")
+    return None if lens is None else tag_of(Lens.model_validate(lens), client)
 
 
 def describe(req: Request, resp: Response, row: DictRow) -> bool:

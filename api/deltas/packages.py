@@ -17,14 +17,14 @@ from api.deltas.ahead import key_of
 from api.deltas.feed import NOW, ROOT, Feed, NotPrepared, State, lens_of, say_as_of
 from api.deltas.places import Stand, begin
 from api.deltas.reading import SQL
-from api.exports import DOWNLOADS, OPEN
+from api.exports import DOWNLOADS, OPEN, ticket_for
 from api.form import send
 from api.openapi import answers
 from api.openapi.described import PAGED, Listed, a_word, described
 from api.words import among
 from schemas.exports import ExportProfile
 from schemas.secrets import Vault
-from schemas.tickets import Ticket, issue
+from schemas.tickets import issue
 
 PATH = f"{ROOT}/packages"
 PROFILES: tuple[str, ...] = get_args(ExportProfile)
@@ -100,7 +100,7 @@ class DeltaPackages:
 
     def _as_json(self, caller: Caller, row: Mapping[str, Any]) -> dict[str, Any]:
         """A package as its row has it, and an address that leads to it."""
-        ticket = Ticket(caller.tenant, row["id"], row["now"] + OPEN)
+        ticket = ticket_for(caller, row["id"], row["now"] + OPEN)
         return {
             "version": row["version"],
             "since": row["since"],

@@ -91,10 +91,14 @@ order by version
 limit %(limit)s
 
 -- package_file --
-select name, object_key, bytes, sha256, clock_timestamp() as now
-from feed_packages
-where tenant_id = %(tenant_id)s
-    and id = %(id)s
+-- With the lens of the client that has its address.
+select p.name, p.object_key, p.bytes, p.sha256, p.lens, c.lens as seen, clock_timestamp() as now
+from feed_packages as p
+left join clients as c on c.tenant_id = p.tenant_id
+    and c.id = %(client)s
+    and c.enabled
+where p.tenant_id = %(tenant_id)s
+    and p.id = %(id)s
 
 -- follower --
 select since, version

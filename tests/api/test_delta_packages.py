@@ -365,7 +365,10 @@ def test_lines_are_listed_too_and_a_chain_that_is_broken_says_so(
     gone = hub.get(urlsplit(items[0]["url"]).path)
     assert gone.status_code == 404
     again(hub.get(f"{PACKAGES}?cursor={cursor}&profile=1.2.1", key), "not_packaged")
+    kept = urlsplit(items[2]["url"]).path
+    assert hub.ask("HEAD", kept).status_code == 200
     edit(hub, packer.town, client, schools=["south"])
+    assert hub.ask("HEAD", kept).status_code == 410, "it shows what may be seen no more"
     packer.prepare()
     cursor = later.json["next"].partition("cursor=")[2] if later.json else cursor
     again(hub.get(f"{PACKAGES}?cursor={cursor}", key), "lens_changed")
