@@ -26,6 +26,7 @@ CONTROL = "rosterhub_control"
 CONNECT = 2  # seconds for one attempt to connect
 PATIENCE = 2.0  # seconds to wait for a connection before a request is told to come back
 MOMENT = 0.25  # seconds; no restart of PostgreSQL is that short
+READY = 2  # connections that a pool has from the beginning
 LOOKS = 2  # connections for what every request looks up; one fetch of a kind runs at a time
 
 Connection: TypeAlias = AsyncConnection[DictRow]
@@ -47,8 +48,10 @@ class UnsafeRole(Exception):
 class Database:
     """The pools of one process."""
 
-    def __init__(self, url: str, *, size: int, query_timeout: float) -> None:
+    def __init__(self, url: str, *, size: int, query_timeout: float, ready: int = READY) -> None:
+        """Pools of at most `size` connections; `ready` of them are made before anybody asks."""
         self._url = url
+        self._ready = ready
         self._milliseconds = str(round(query_timeout * 1000))
         self._app = self._pool(APP, size)
         self._control = self._pool(CONTROL, max(2, size // 2))
@@ -144,7 +147,7 @@ class Database:
                 "row_factory": dict_row,
                 "connect_timeout": CONNECT,
             },
-            min_size=min(2, size),
+            min_size=min(self._ready, size),
             max_size=size,
             open=False,
             configure=self._configure(role),

@@ -83,6 +83,11 @@ def on_exit(server: Any) -> None:  # noqa: ANN401 -- same
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def post_fork(_server: Any, _worker: Any) -> None:  # noqa: ANN401 -- same
+    """Search nothing for garbage while the app is loaded: a sixth of the start went there."""
+    gc.disable()
+
+
 def post_worker_init(worker: Any) -> None:  # noqa: ANN401
     """Tell the streams when this process is to leave."""
     from api.main import gateway  # noqa: PLC0415 -- the app belongs to the worker, not to gunicorn
@@ -93,6 +98,7 @@ def post_worker_init(worker: Any) -> None:  # noqa: ANN401
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT)
+    gc.enable()
 
 
 def child_exit(_server: Any, worker: Any) -> None:  # noqa: ANN401

@@ -4,8 +4,11 @@ Each test that asks for `database_url` gets a database of its own, migrated and 
 may use as many connections and roles as the product does. Nothing here is a stand-in for anything.
 """
 
+import gc
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
@@ -30,12 +33,19 @@ ROOT = Path(__file__).parents[1]
 S = TypeVar("S", bound=Server)
 RUNS = 20  # at the same time
 SERVERS = ROOT / ".rosterhub" / "tests"
+MEMORY = Path("/dev/shm")
+"""Where Linux keeps files in memory. Imports make and drop thousands of temporary tables, and ext4
+looks for an inode among all that were deleted lately: a third of the time of a test went there."""
+ROOM = 2 * 1024**3  # bytes that have to be free there
 WAITING = {"test_dev.py"}
 """Files that start whole hubs, besides those in `acceptance`."""
 EARLY = 0.8
 """After which share of the other files the last of them begins."""
+COLLECT = 20_000, 20, 50
+"""New objects until a collection, and how seldom one looks at older ones."""
 # A test database may lose what it wants: durability is what tests/acceptance looks at, on its own.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+FAST |= {"max_wal_size": "256MB"}  # it may lie in memory
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,12 +77,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for path in sorted(files, key=places.__getitem__) for item in files[path]]
 
 
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now alone: thousands of tests are a heap that takes long to search
+    for garbage, over and over, and a quarter of the time of many tests went there."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
+
+
 @contextmanager
-def unused(server_in: Callable[[Path], S]) -> Iterator[S]:
+def unused(name: str, server_in: Callable[[Path], S]) -> Iterator[S]:
     """A server of this run's own: a suite that runs at the same time has taken another folder."""
+    place = in_memory() or SERVERS
     for number in count(1):
-        folder = SERVERS / str(number)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = place / str(number) / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
         server = server_in(folder)
         try:
             server.start()
@@ -85,13 +104,26 @@ def unused(server_in: Callable[[Path], S]) -> Iterator[S]:
         yield server
     finally:
         server.stop()
+        if place != SERVERS:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # others are there
+                folder.parent.rmdir()
+                place.rmdir()
+
+
+def in_memory() -> Path | None:
+    """A folder of this checkout's own in memory, where there is such a thing with enough room."""
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+        return None
+    return MEMORY / f"rosterhub-tests-{sha256(str(ROOT).encode()).hexdigest()[:12]}"
 
 
 @pytest.fixture(scope="session")
 def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     version = request.config.getoption("--postgres")
     with unused(
-        lambda folder: Postgres(folder / f"postgres-{version}", settings=FAST, version=version)
+        f"postgres-{version}",
+        lambda folder: Postgres(folder, settings=FAST, version=version),
     ) as server:
         ease(server)
         yield server
@@ -130,15 +162,21 @@ def database_url(shelf: Shelf) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[Redis]:
-    with unused(lambda folder: Redis(folder / "redis")) as server:
+    with unused("redis", Redis) as server:
         yield server
 
 
-@pytest.fixture
-def redis_url(redis: Redis) -> str:
-    """An empty Redis."""
+@pytest.fixture(scope="session")
+def redis_line(redis: Redis) -> Iterator[RedisClient]:
+    """To make one takes longer than what is asked over it."""
     with RedisClient.from_url(redis.url) as client:
-        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_url(redis: Redis, redis_line: RedisClient) -> str:
+    """An empty Redis."""
+    redis_line.flushall()
     return redis.url
 
 

@@ -26,7 +26,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
 
 from api.app import App, create_gateway
-from api.database import Database
+from api.database import READY, Database
 from api.redis import client
 from deploy.local.redis import Redis as RedisServer
 from schemas.jobs import Job
@@ -42,6 +42,29 @@ T = TypeVar("T")
 Rows: TypeAlias = list[dict[str, Any]]
 
 
+class Life:
+    """The life of an app. The conductor's own waits for its begin and end without a pause."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._asked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def begin(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}
+        self._task = asyncio.create_task(self._app(scope, self._asked.get, self._told.put))
+        await self._step("startup")
+
+    async def end(self) -> None:
+        await self._step("shutdown")
+        await self._task
+
+    async def _step(self, name: str) -> None:
+        self._asked.put_nowait({"type": f"lifespan.{name}"})
+        told = await self._told.get()
+        assert told["type"] == f"lifespan.{name}.complete", told
+
+
 class Client:
     """Speaks to an app in this process, over one event loop."""
 
@@ -49,13 +72,14 @@ class Client:
         self.app = app
         self._runner = asyncio.Runner()
         self._conductor = ASGIConductor(app)
+        self._life = Life(app)
 
     def __enter__(self) -> Self:
-        self._runner.run(self._conductor.__aenter__())
+        self._runner.run(self._life.begin())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._runner.run(self._conductor.__aexit__(None, None, None))
+        self._runner.run(self._life.end())
         self._runner.close()
 
     def ask(
@@ -352,19 +376,21 @@ def open_hub(
 ) -> Callable[..., Client]:
     """A gateway in this process, on a database, with some settings changed.
 
-    What it rings for is in `jobs`, before the answer is there.
+    What it rings for is in `jobs`, before the answer is there. It makes connections when somebody
+    asks for one, if `ready` says nothing else.
     """
     monkeypatch.setattr("api.bell.ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr("api.uploads.LET_GO", 0)  # this interpreter goes on
 
     def ring(job: Job, /) -> bool:
         jobs.append(job)
         return True
 
-    def make(url: str, redis: str = redis_url, **changes: object) -> Client:
+    def make(url: str, redis: str = redis_url, *, ready: int = 0, **changes: object) -> Client:
         gateway = create_gateway(
             settings.model_copy(update={"public_url": "https://hub.example.org/"} | changes),
             vault=Vault(secret(settings)),
-            database=Database(url, size=3, query_timeout=5),
+            database=Database(url, size=3, query_timeout=5, ready=ready),
             redis=client(redis),
             ring=ring,
         )
@@ -434,8 +460,8 @@ def relay(database_url: str) -> Iterator[Relay]:
 
 @pytest.fixture
 def hub_behind(open_hub: Callable[..., Client]) -> Callable[[Relay], Client]:
-    """A gateway that reaches its database over a relay."""
-    return lambda relay: open_hub(relay.url)
+    """A gateway that reaches its database over a relay, connected as one in service is."""
+    return lambda relay: open_hub(relay.url, ready=READY)
 
 
 @pytest.fixture
@@ -537,7 +563,12 @@ def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
         changed = settings.model_copy(update={"port": port, "gateway_processes": 1} | changes)
         root = Path(__file__).parents[2]
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("ROSTERHUB_")}
-        log = folder / f"gunicorn-{port}.log"
+        log, measured = folder / f"gunicorn-{port}.log", folder / f"metrics-{port}"
+        measured.mkdir()
+        env = changed.to_env() | {
+            "PYTHONPATH": str(root),
+            "PROMETHEUS_MULTIPROC_DIR": str(measured),
+        }
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
@@ -546,9 +577,10 @@ def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
                     "api.main:app",
                 ],
                 cwd=root,
-                env=inherited | changed.to_env() | {"PYTHONPATH": str(root)},
+                env=inherited | env,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
         server = Server(process, port, log)
         servers.append(server)
@@ -559,13 +591,15 @@ def serving(settings: Settings, folder: Path) -> Iterator[Serve]:
         yield start
     finally:
         for server in servers:
-            server.process.terminate()
-        for server in servers:
-            try:
-                server.process.wait(10)
-            except subprocess.TimeoutExpired:
-                server.process.kill()
-                server.process.wait()
+            end(server.process)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End it with all its children. To leave in good order takes a second and more, which is looked
+    at where it matters (tests/deploy/test_gateway_process.py, test_progress.py)."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @dataclass(frozen=True)

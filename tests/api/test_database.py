@@ -178,8 +178,12 @@ def test_after_a_restart_the_first_who_asks_is_answered(database_url: str, books
 
 
 def test_an_absent_server_is_an_outage_and_not_the_end(
-    hub_behind: Callable[[Relay], Client], north: District, relay: Relay
+    hub_behind: Callable[[Relay], Client],
+    north: District,
+    relay: Relay,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("api.database.PATIENCE", 0.5)  # each refusal below waits for it
     relay.cut()
     with hub_behind(relay) as hub:
         assert hub.get("/health/live").status_code == 200

@@ -1,6 +1,6 @@
 """Every route, with the key of another district and without one. A new route must say its place."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import falcon.inspect
 import pytest
@@ -110,12 +110,23 @@ MATRIX |= EVENTS | WEBHOOKS | EXPORTS | DELTAS
 
 SECRET = "northern-secret"
 
+Routes: TypeAlias = dict[str, list[str]]
 
-def routes(hub: Client) -> dict[str, list[str]]:
-    return {
-        route.path: [m.method for m in route.methods if not m.internal]
-        for route in falcon.inspect.inspect_routes(hub.app)
-    }
+
+@pytest.fixture(scope="module")
+def listed() -> Routes:
+    return {}
+
+
+@pytest.fixture
+def routes(hub: Client, listed: Routes) -> Routes:
+    """The methods of every route; every gateway has the same, and to list them takes a second."""
+    if not listed:
+        listed |= {
+            route.path: [m.method for m in route.methods if not m.internal]
+            for route in falcon.inspect.inspect_routes(hub.app)
+        }
+    return listed
 
 
 def roster(name: str) -> dict[str, list[dict[str, Any]]]:
@@ -179,28 +190,30 @@ def run_id(books: Books, north: District, south: District) -> str:
     return run
 
 
-def test_every_route_is_in_the_matrix(hub: Client) -> None:
-    assert set(routes(hub)) == MATRIX
+def test_every_route_is_in_the_matrix(routes: Routes) -> None:
+    assert set(routes) == MATRIX
 
 
-def test_every_guarded_route_asks_for_a_key(hub: Client, run_id: str) -> None:
-    for path, methods in routes(hub).items():
+def test_every_guarded_route_asks_for_a_key(hub: Client, routes: Routes, run_id: str) -> None:
+    for path, methods in routes.items():
         real = path.replace("{run_id}", run_id).replace("{sourced_id}", "x")
         for method in (*methods, "OPTIONS"):
             status = hub.ask(method, real).status_code
             assert (status == 401) == (path not in OPEN), (method, path, status)
 
 
-def test_a_key_without_scopes_gets_nowhere(hub: Client, books: Books, north: District) -> None:
+def test_a_key_without_scopes_gets_nowhere(
+    hub: Client, routes: Routes, books: Books, north: District
+) -> None:
     powerless = books.key(north.tenant_id, scopes=())
-    for path, methods in routes(hub).items():
+    for path, methods in routes.items():
         for method in methods:
             if path not in OPEN:
                 assert hub.ask(method, path, powerless).status_code == 403, (method, path)
 
 
 def test_another_district_gets_nothing_though_its_identifiers_are_the_same(
-    hub: Client, run_id: str, north: District, south: District
+    hub: Client, routes: Routes, run_id: str, north: District, south: District
 ) -> None:
     def get(path: str, key: str) -> Result:
         answer: Result = hub.get(path, key)
@@ -227,7 +240,7 @@ def test_another_district_gets_nothing_though_its_identifiers_are_the_same(
     assert hub.post(f"/api/v1/imports/{run_id}/rekey", south.key).status_code == 404
     for path in ADMINISTRATORS:
         real = path.replace("{district_id}", "north").replace("{key_id}", "x")
-        for method in routes(hub)[path]:
+        for method in routes[path]:
             assert hub.ask(method, real, south.key).status_code == 403
     assert get("/api/v1/imports", south.key).json["items"] == []
 
@@ -269,14 +282,14 @@ def test_a_tag_of_one_district_does_not_answer_another(
 
 
 def test_another_district_neither_sees_nor_rings_nor_changes_a_webhook(
-    hub: Client, north: District, south: District
+    hub: Client, routes: Routes, north: District, south: District
 ) -> None:
     url = f"https://{SECRET}.example/"
     made = hub.post("/api/v1/webhooks", north.key, json={"url": url}).json
     trial = hub.post(f"/api/v1/webhooks/{made['id']}/test", north.key).json
     for path in WEBHOOKS - {"/api/v1/webhooks"}:
         real = path.replace("{webhook_id}", made["id"]).replace("{delivery_id}", trial["id"])
-        for method in routes(hub)[path]:
+        for method in routes[path]:
             body = {"after": 0} if path.endswith("}/resend") and "deliveries" not in path else {}
             answer = hub.ask(method, real, south.key, json=body)
             assert answer.status_code == 404, (method, path)

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from schemas.settings import Settings
+from tests.api.conftest import end
 from tests.conftest import ROOT
 
 
@@ -29,7 +30,7 @@ def url(gateway: Gateway) -> str:
 
 
 @pytest.fixture
-def gateway(settings: Settings) -> Iterator[Gateway]:
+def gateway(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway in a process of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -38,7 +39,8 @@ def gateway(settings: Settings) -> Iterator[Gateway]:
     inherited = {n: v for n, v in os.environ.items() if not n.startswith(("ROSTERHUB_", "RH_"))}
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "api.main:app"]
     env = inherited | changed.to_env() | {"PYTHONPATH": str(ROOT)}
-    server = subprocess.Popen(command, cwd=ROOT, env=env)
+    env["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path_factory.mktemp("metrics"))
+    server = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(200):
@@ -50,5 +52,4 @@ def gateway(settings: Settings) -> Iterator[Gateway]:
                 break
         yield Gateway(server, address)
     finally:
-        server.terminate()
-        server.wait(20)
+        end(server)

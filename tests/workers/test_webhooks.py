@@ -143,7 +143,8 @@ class Ringing:
         def settled() -> bool:
             if hurried:
                 self.hurry()
-            return not (self.states()["waiting"] or self.states()["sending"])
+            states = self.states()  # one look: between two of them it goes from one to the other
+            return not (states["waiting"] or states["sending"])
 
         self.hub.wait(settled, patience=patience)
 
