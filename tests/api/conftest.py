@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, LiteralString, ParamSpec, Self, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
+import falcon.inspect
 import psycopg
 import pytest
 import requests
@@ -40,6 +41,7 @@ from tests.databases import Saved, Shelf, emptied, restored, saved
 P = ParamSpec("P")
 T = TypeVar("T")
 Rows: TypeAlias = list[dict[str, Any]]
+Routes: TypeAlias = dict[str, list[str]]
 
 
 class Life:
@@ -403,6 +405,22 @@ def open_hub(
 def hub(open_hub: Callable[..., Client], database_url: str) -> Iterator[Client]:
     with open_hub(database_url) as hub:
         yield hub
+
+
+@pytest.fixture(scope="module")
+def listed() -> Routes:
+    return {}
+
+
+@pytest.fixture
+def routes(hub: Client, listed: Routes) -> Routes:
+    """The methods of every route; every gateway has the same, and to list them takes a second."""
+    if not listed:
+        listed |= {
+            route.path: [m.method for m in route.methods if not m.internal]
+            for route in falcon.inspect.inspect_routes(hub.app)
+        }
+    return listed
 
 
 class Relay:

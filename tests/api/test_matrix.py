@@ -16,8 +16,8 @@ from api.rosters.operations import OPERATIONS
 from pipeline.database import connect
 from pipeline.deltas import prepare
 from schemas.scopes import CLIENT_SCOPES, SCOPES
-from tests.api.conftest import Books, Client, District
-from tests.api.test_tenants import OPEN, SECRET, roster, routes
+from tests.api.conftest import Books, Client, District, Routes
+from tests.api.test_tenants import OPEN, SECRET, roster
 
 V1P2, V1P1 = (
     f"https://purl.imsglobal.org/spec/or/{edition}/scope/" for edition in ("v1p2", "v1p1")
@@ -50,9 +50,9 @@ GUARDED = [
 """Which scopes open what; the first that fits."""
 
 
-def asked(hub: Client) -> Iterator[tuple[str, str, str]]:
+def asked(routes: Routes) -> Iterator[tuple[str, str, str]]:
     """Method, address and template of every guarded route."""
-    for path, methods in routes(hub).items():
+    for path, methods in routes.items():
         for method in methods:
             if path not in OPEN:
                 yield method, re.sub(r"\{\w+\}", "x", path), path
@@ -82,10 +82,10 @@ def both(books: Books, north: District, south: District) -> None:
 @pytest.mark.usefixtures("both")
 @pytest.mark.parametrize("scope", [*SCOPES, *CLIENT_SCOPES])
 def test_a_scope_opens_what_it_says_and_nothing_else(
-    hub: Client, books: Books, north: District, scope: str
+    hub: Client, routes: Routes, books: Books, north: District, scope: str
 ) -> None:
     key = books.key(north.tenant_id, (scope,))
-    for method, path, _ in asked(hub):
+    for method, path, _ in asked(routes):
         opened = scope in opens(method, path)
         if not (opened and STREAMS.fullmatch(path)):
             answer = hub.ask(method, path, key, json=None if method == "GET" else {})
@@ -95,7 +95,7 @@ def test_a_scope_opens_what_it_says_and_nothing_else(
 
 @pytest.mark.usefixtures("both")
 def test_no_route_tells_of_another_district_whatever_it_is_asked_with(
-    hub: Client, books: Books, north: District, south: District
+    hub: Client, routes: Routes, books: Books, north: District, south: District
 ) -> None:
     made = hub.post("/api/v1/webhooks", north.key, json={"url": f"https://{SECRET}.example/"})
     client = books.client(north.tenant_id, name=SECRET)
@@ -103,7 +103,7 @@ def test_no_route_tells_of_another_district_whatever_it_is_asked_with(
     ids = {"webhook_id": made.json["id"], "run_id": run_id, "client_id": client.id}
     ids |= {"version": "1", "entity": "users", "entity_type": "users", "district_id": "north"}
     told = 0
-    for method, _, path in asked(hub):
+    for method, _, path in asked(routes):
         real = re.sub(r"\{(\w+)\}", lambda found: ids.get(found[1], "x"), path)
         if STREAMS.fullmatch(real):
             continue
@@ -116,16 +116,16 @@ def test_no_route_tells_of_another_district_whatever_it_is_asked_with(
 
 @pytest.mark.usefixtures("both")
 def test_no_route_knows_the_key_of_a_district_that_is_gone(
-    hub: Client, admin: str, north: District
+    hub: Client, routes: Routes, admin: str, north: District
 ) -> None:
     assert hub.delete("/api/v1/districts/north", admin).status_code == 202
-    for method, path, _ in asked(hub):
+    for method, path, _ in asked(routes):
         assert hub.ask(method, path, north.key).status_code == 401, (method, path)
 
 
 @pytest.mark.parametrize("granted", [False, True])
 def test_no_route_tells_a_client_what_its_lens_hides(
-    hub: Client, books: Books, north: District, *, granted: bool
+    hub: Client, routes: Routes, books: Books, north: District, *, granted: bool
 ) -> None:
     rows = roster("name")
     rows["users"][0] |= {
@@ -139,7 +139,7 @@ def test_no_route_tells_a_client_what_its_lens_hides(
     token = books.client(north.tenant_id, **lens).token(hub)
     publish(books, north, rows)
     seen: set[str] = set()
-    for method, path, _ in asked(hub):
+    for method, path, _ in asked(routes):
         if method == "GET" and not STREAMS.fullmatch(path):
             real = path.replace("/csv/export/x", "/csv/export/users")
             seen |= {*re.findall(r"canary\.\w+", hub.get(real, token).text)}

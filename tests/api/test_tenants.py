@@ -1,15 +1,14 @@
 """Every route, with the key of another district and without one. A new route must say its place."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
-import falcon.inspect
 import pytest
 from falcon.testing import Result
 
 from api.openapi.pages import DISCOVERY
 from api.rosters.operations import OPERATIONS, OPERATIONS_1P1, ROOT, SERVICE
 from schemas.rest.editions import ONE_ONE
-from tests.api.conftest import Books, Client, District
+from tests.api.conftest import Books, Client, District, Routes
 
 OPEN = {"/health", "/health/live", "/health/ready", "/token"}
 OPEN |= {"/openapi.json", "/docs", "/docs/{name}", *DISCOVERY}
@@ -109,24 +108,6 @@ MATRIX |= SHOWN | ANSWERS | ALIASES | HISTORY | TIMELINES | WAYS_BACK | ERASURES
 MATRIX |= EVENTS | WEBHOOKS | EXPORTS | DELTAS
 
 SECRET = "northern-secret"
-
-Routes: TypeAlias = dict[str, list[str]]
-
-
-@pytest.fixture(scope="module")
-def listed() -> Routes:
-    return {}
-
-
-@pytest.fixture
-def routes(hub: Client, listed: Routes) -> Routes:
-    """The methods of every route; every gateway has the same, and to list them takes a second."""
-    if not listed:
-        listed |= {
-            route.path: [m.method for m in route.methods if not m.internal]
-            for route in falcon.inspect.inspect_routes(hub.app)
-        }
-    return listed
 
 
 def roster(name: str) -> dict[str, list[dict[str, Any]]]:
