@@ -42,6 +42,10 @@ bind = [f"{settings.host}:{settings.port}"]
 workers = settings.gateway_processes
 worker_class = Process
 worker_connections = 10_000  # most of them wait for something new, and cost little
+# All of them may come back at once, after a restart; who finds the queue full tries again seconds
+# later (of 5,000 together 2,300 with the usual 2,048, 800 with 4,096). The system allows as many as
+# its net.core.somaxconn says.
+backlog = worker_connections
 logger_class = Lines
 errorlog = None  # not one of its own
 accesslog = None  # the gateway writes its own, without queries and personal values

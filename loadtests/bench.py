@@ -25,6 +25,7 @@ from psycopg.sql import SQL, Identifier
 
 from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
+from loadtests import outflow as leaving
 from loadtests.hub import fresh_database, running
 from loadtests.plain import copy_seconds
 from loadtests.reads import measured
@@ -41,6 +42,7 @@ FOLDER = Path(".rosterhub")
 GATEWAY = {"ROSTERHUB_UPLOAD_MAX": str(4 << 30)}
 MB = 1e6
 CHANGED = 0.01  # of the pupils
+FEW = 0.0012  # of them: of 100,000 users this changes about a thousand records
 REST = 5.0  # seconds: the next package comes a day later, when what a load leaves to do is done
 
 
@@ -81,8 +83,16 @@ class Figure:
 @click.option("--tenfold/--no-tenfold", default=True, help="Also a district ten times larger.")
 @click.option("--reads/--no-reads", default=True, help="Also reads of the roster under load.")
 @click.option("--imports/--no-imports", default=True, help="Also imports.")
+@click.option("--outflow/--no-outflow", default=True, help="Also exports, feed and long polls.")
 def main(
-    users: int, enrollments: int, repeat: int, *, tenfold: bool, reads: bool, imports: bool
+    users: int,
+    enrollments: int,
+    repeat: int,
+    *,
+    tenfold: bool,
+    reads: bool,
+    imports: bool,
+    outflow: bool,
 ) -> None:
     """Measure, print, and write .rosterhub/bench.json."""
     district = District(
@@ -100,6 +110,8 @@ def main(
             figures = [*bench.imports(postgres.url, redis.url, repeat)] if imports else []
             if reads:
                 figures += bench.reads(postgres.url, redis.url)
+            if outflow:
+                figures += bench.outflow(postgres.url, redis.url)
             if tenfold and imports:
                 figures += bench.tenfold(postgres.url, redis.url, figures)
             described = [describe(figure, postgres.url) for figure in figures]
@@ -186,6 +198,13 @@ class Bench:
     def reads(self, server: str, redis: str) -> Iterator[Figure]:
         """Reads of the district under load."""
         for each in measured(self.folder, server, redis, self.package("first")):
+            yield Figure(**each)
+
+    def outflow(self, server: str, redis: str) -> Iterator[Figure]:
+        """What leaves the district: exports, feed, and those who wait."""
+        first = self.package("first")
+        few = self.package("few", order=11, generation=1, mutations=FEW)
+        for each in leaving.measured(self.folder, server, redis, first, few):
             yield Figure(**each)
 
     def tenfold(self, server: str, redis: str, figures: list[Figure]) -> Iterator[Figure]:

@@ -195,7 +195,12 @@ def descendants(pid: int) -> Iterator[int]:
 
 def is_importer(pid: int) -> bool:
     """Whether it is the worker process that does imports."""
-    return b"imports" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"imports" in cmdline(pid)
+
+
+def cmdline(pid: int) -> bytes:
+    """What a process was started with."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def peak(pid: int) -> float:

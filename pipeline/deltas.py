@@ -22,7 +22,7 @@ from schemas.moments import SERVED, Sight, at, differs, images, limited, made, o
 from schemas.policy import Policy
 from schemas.pseudonyms import Pseudonyms, keys_of
 from schemas.rest.instants import instant
-from schemas.roster import AnyEntity
+from schemas.roster import PARTS, AnyEntity
 from schemas.roster.orgs import Org
 from schemas.roster.people import Demographics, User
 from schemas.roster.teaching import Class, Course, Enrollment
@@ -285,12 +285,16 @@ def seen(entity: AnyEntity, sight: Sight, *, touched: bool) -> LiteralString:
 
 
 def of_schools(entity: AnyEntity, sight: Sight, *, touched: bool) -> LiteralString | None:
-    """The same records once for each of their schools, where these are found by other records."""
+    """The same records once for each of their schools, where these are found by other records.
+
+    By such as are seen themselves: a consumer knows no other, and is to come to the same sums.
+    """
     template = schools.query(entity, carry=("version",))
     if template is None or own_school(entity) is not None:
         return None
     relations = {
-        other.table: f"(select * from ({at(other, sight.moment)}) as o where o.status = 'active')"  # noqa: S608  # declared names
+        other.table: f"(select * from ({at(other, sight.moment)}) as o where o.status = 'active'"  # noqa: S608  # declared names
+        f" and {sight.holds(other, 'o') if other in PARTS else sight.sees(other, 'o')})"
         for other in schools.looked_up(entity)
     }
     return literal(template.format(records=f"({rows(entity, sight, touched)})", **relations))

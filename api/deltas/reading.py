@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, LiteralString, NamedTuple, Protocol
 
 from api.database import Connection
 from api.deltas import log
 from api.deltas.log import Found, Part
-from api.deltas.objects import Objects
+from api.deltas.objects import Cursor, Objects
 from api.deltas.places import COMING, GOING, MARKER, Place, begin
 from api.form import dump
 from api.rosters.sight import Sight
@@ -118,7 +118,7 @@ class Reading:
             return True
         if place.version not in self._busy:
             key = {"after": place.version, "lens": self.view.tag, **self._key}
-            cursor = await self.connection.execute(BUSY, key)
+            cursor = await self._planned(BUSY, key)
             rows = await cursor.fetchall()
             self._busy[place.version] = frozenset(row["entity"] for row in rows)
         return entity.file in self._busy[place.version]
@@ -129,7 +129,7 @@ class Reading:
         first = self._part(place, limit)
         if place.mode == "log" and not first.is_tree:
             return await self._together(first)
-        cursor = await self.connection.execute(first.query, {**self._key, **first.parameters})
+        cursor = await self._planned(first.query, {**self._key, **first.parameters})
         found = log.in_order(first, await cursor.fetchall())
         about = [About(first.entity, each) for each in found]
         if len(found) < limit:
@@ -145,9 +145,7 @@ class Reading:
                 parts.append(self._part(place, first.limit))
             place = following(place)
         await self.connection.execute(SQL["in_order"])
-        cursor = await self.connection.execute(
-            log.at_once(parts), {**self._key, **first.parameters}
-        )
+        cursor = await self._planned(log.at_once(parts), {**self._key, **first.parameters})
         rows = await cursor.fetchall()
         about = [
             About(parts[row["part"]].entity, Found(row["sourced_id"], row["action"]))
@@ -157,6 +155,14 @@ class Reading:
             return about, place
         last = rows[-1]
         return about, parts[last["part"]].place.behind(last["sourced_id"])
+
+    async def _planned(self, query: LiteralString, key: Mapping[str, object]) -> Cursor:
+        """Ask with a plan for these very values.
+
+        One plan for all versions expects each to have changed a share of everything, and reads a
+        million records in their order for the thousand that a version changed: 4 s instead of 5 ms.
+        """
+        return await self.connection.execute(query, key, prepare=False)
 
     def _part(self, place: Place, limit: int) -> Part:
         view, stands = self.view, place.version == self.standing

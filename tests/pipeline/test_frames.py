@@ -426,18 +426,20 @@ def test_findings_come_in_the_order_of_lines() -> None:
     assert {*lines} == {2, 3, 4}
 
 
-def test_unknown_metadata_is_kept_as_it_came() -> None:
+def test_unknown_metadata_is_kept_as_it_came_and_what_is_blank_is_not() -> None:
     shape = layout(Org, (*V1_2_1.header(Org), "metadata.a.b", 'metadata."x'))
     cells: dict[str, str | None] = dict.fromkeys(shape.names, "x")
     rows = pl.DataFrame(
         [
             {**cells, "metadata.a.b": '表"\\ \u2028', 'metadata."x': None},
             {**cells, "metadata.a.b": None, 'metadata."x': None},
+            {**cells, "metadata.a.b": "}", 'metadata."x': "{,"},
         ],
         schema=dict.fromkeys(shape.names, pl.String),
-    ).insert_column(0, pl.Series("line", [2, 3]))
-    first, second = typed(Org, shape, "bulk", rows)["metadata"]
-    assert json.loads(first) == {"a.b": '表"\\ \u2028', '"x': None}
+    ).insert_column(0, pl.Series("line", [2, 3, 4]))
+    first, second, third = typed(Org, shape, "bulk", rows)["metadata"]
+    assert json.loads(third) == {"a.b": "}", '"x': "{,"}
+    assert json.loads(first) == {"a.b": '表"\\ \u2028'}
     assert second is None
 
 
