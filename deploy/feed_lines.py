@@ -72,9 +72,16 @@ class Here:
     def __init__(self, db: Connection) -> None:
         self._db = db
 
-    async def execute(self, query: Any, parameters: Any = None) -> "Rows":  # noqa: ANN401  # as psycopg
+    async def execute(
+        self,
+        query: Any,  # noqa: ANN401  # as psycopg
+        parameters: Any = None,  # noqa: ANN401  # same
+        *,
+        prepare: bool | None = None,
+    ) -> "Rows":
         """The rows of a query."""
-        return Rows(self._db.cursor(row_factory=dict_row).execute(query, parameters))
+        cursor = self._db.cursor(row_factory=dict_row)
+        return Rows(cursor.execute(query, parameters, prepare=prepare))
 
 
 class Rows:
