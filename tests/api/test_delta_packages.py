@@ -149,7 +149,7 @@ def test_answers_from_packages_are_those_that_are_computed_under_every_lens(  # 
     packer.push(TOWN)
     places = {key: following(hub, key) for key in keys}
     package = TOWN
-    for turn in range(5):
+    for turn in range(6):
         # Of every other version packages are made behind it, as after one that did much.
         monkeypatch.setattr(deltas, "FEW", (turn % 2) * 1000)
         for _ in range(chance.choice([1, 2])):
