@@ -158,6 +158,9 @@ def test_answers_from_packages_are_those_that_are_computed_under_every_lens(  # 
                 town.undo(before)
             else:
                 after = changed(chance, package)
+                if turn in (1, 2):  # who sees a class may depend on its school alone
+                    school = {"schoolSourcedId": ("south", "north")[turn % 2]}
+                    after = after.change("classes", "c3", school)
                 town.push(after)
                 package = after if town.version > before else package
         if turn == 3:
