@@ -1,5 +1,6 @@
 """The gateway, put together: collaborators come in, every route is listed, an app comes out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,11 +24,13 @@ from api.credentials import Credentials
 from api.csv_exports import CsvDelta, CsvExport
 from api.database import Database
 from api.deliveries import Deliveries, Delivery, Resend, ResendMany
+from api.deltas.ahead import Ahead
 from api.deltas.checksums import Checksums
 from api.deltas.feed import DeltaLines, Deltas, Feed
 from api.deltas.objects import Objects as DeltaObjects
+from api.deltas.packages import DeltaPackages
 from api.deltas.places import Cursors
-from api.deltas.sharing import Pages
+from api.deltas.sharing import Pages, Source
 from api.deltas.waiting import Waiting
 from api.diffs import Csv as DiffCsv
 from api.diffs import Diff
@@ -125,7 +128,7 @@ def create_gateway(
     bell, streams, requests = Bell(ring), Streams(redis), Requests()
     objects, book = Objects(settings.object_store), Book(database, requests.registry)
     rates = Rates(redis, requests.limited)
-    tokens = Tokens(vault, public_url(settings), settings.token_lifetime)
+    tokens = Tokens(vault, settings.base, settings.token_lifetime)
     app: App = falcon.asgi.App(
         middleware=[
             Connections(database),
@@ -133,7 +136,7 @@ def create_gateway(
             objects,
             bell,
             streams,
-            Answers(requests.observe, public_url(settings)),
+            Answers(requests.observe, settings.base),
             Audit(book),
             Limits(settings.query_max, settings.headers_max),
             Segments(),
@@ -162,7 +165,7 @@ def create_gateway(
         | erasing(settings, database, bell)
         | ringing(settings, vault, database, bell, streams)
         | reading(settings, vault, database, redis, requests)
-        | staying_in_step(settings, vault, database, bell, streams)
+        | staying_in_step(settings, database, bell, streams, Packing(vault, objects, requests.fed))
         | auditing(database)
     )
     routes |= documenting(routes, site_of(settings))
@@ -201,7 +204,7 @@ def opening(
     manners = Manners(settings.rate_limit, settings.token_in_body, settings.token_refusal)
     return {
         errors.TOKEN: Token(database, vault, tokens, rates, manners),
-        "/api/v1/clients": Clients(database, vault, public_url(settings) + errors.TOKEN, json_max),
+        "/api/v1/clients": Clients(database, vault, settings.base + errors.TOKEN, json_max),
         one: OneClient(database, json_max),
         f"{one}/secrets": ClientSecrets(database, vault, json_max),
         f"{one}/secrets/{{secret_id}}": ClientSecret(database),
@@ -294,7 +297,7 @@ def exporting(
         root: Exports(database, bell, settings.json_max),
         one: Export(database),
         f"{one}/cancel": CancelExport(database, files.tell),
-        f"{one}/download": DownloadAddress(database, files.vault, public_url(settings)),
+        f"{one}/download": DownloadAddress(database, files.vault, settings.base),
         f"{one}/events": ExportEvents(database, streams),
         "/api/v1/downloads/{ticket}": Download(database, files.vault, files.objects),
         "/api/v1/schedules": Schedules(database, settings.json_max),
@@ -356,7 +359,7 @@ def reading(
     reader = Reader(
         database,
         SortKeys(database),
-        public_url(settings),
+        settings.base,
         settings.page_default,
         settings.page_max,
         settings.query_timeout,
@@ -369,17 +372,28 @@ def reading(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """What packages of the feed need: keys for addresses, bytes, and who counts."""
+
+    vault: Vault
+    objects: Objects
+    fed: Callable[[Source], None]
+
+
 def staying_in_step(
-    settings: Settings, vault: Vault, database: Database, bell: Bell, streams: Streams
+    settings: Settings, database: Database, bell: Bell, streams: Streams, packing: Packing
 ) -> Routes:
     """What happened since, and the proof that nothing is missing."""
-    base = public_url(settings)
+    base, vault = settings.base, packing.vault
     waiting = Waiting(database, streams)
-    feed = Feed(database, Cursors(vault), waiting, bell, Sights(vault), base)
+    ahead = Ahead(database, packing.objects, base, packing.fed)
+    feed = Feed(database, Cursors(vault), waiting, bell, Sights(vault), base, ahead)
     objects, pages = DeltaObjects(base), Pages()
     return {
         "/api/v1/deltas": Deltas(feed, objects, pages),
         "/api/v1/deltas.ndjson": DeltaLines(feed, objects, pages),
+        "/api/v1/deltas/packages": DeltaPackages(feed, vault),
         "/api/v1/checksums": Checksums(feed),
     }
 
@@ -395,10 +409,5 @@ def auditing(database: Database) -> Routes:
 
 def site_of(settings: Settings) -> Site:
     """What the documents say of this installation."""
-    base = public_url(settings)
+    base = settings.base
     return Site(base, base + errors.TOKEN, settings.page_default, settings.page_max)
-
-
-def public_url(settings: Settings) -> str:
-    """Where hrefs point: never what a client wrote into Host."""
-    return (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")

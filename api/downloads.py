@@ -16,10 +16,14 @@ from psycopg.rows import DictRow
 
 from api.caller import Caller
 from api.database import Database
-from api.exports import SQL, FileDeleted, whole
+from api.deltas.reading import SQL as DELTAS
+from api.exports import SQL, FileDeleted, LensChanged, whole
+from api.findings_downloads import NDJSON
 from api.openapi.described import IF_NONE_MATCH, Parameter, Stream, described
 from api.uploads import NoSuchObject, Objects
 from schemas.errors import Gone, Missing, RosterHubError
+from schemas.lens import Lens
+from schemas.moments import tag_of
 from schemas.secrets import Vault
 from schemas.tickets import Ticket, read
 
@@ -74,8 +78,8 @@ class Download:
         self._objects = objects
 
     @described(
-        Stream("application/zip"),
-        also={206: Stream("application/zip"), 304: None},
+        Stream(ZIP),
+        also={206: Stream(ZIP), 304: None},
         query=ASKED,
         refusals=REFUSALS,
         headers=SENT,
@@ -108,11 +112,18 @@ class Download:
         key = {"tenant_id": ticket.tenant_id, "id": ticket.id, "client": None}
         async with self._database.tenant(ticket.tenant_id, snapshot=True) as connection:
             row = await (await connection.execute(SQL["one"], key)).fetchone()
+            package = row is None
+            if package:
+                asking = key | {"client": ticket.client}
+                row = await (await connection.execute(DELTAS["package_file"], asking)).fetchone()
         if row is None:
             raise NoSuchFile
         if ticket.until <= row["now"]:
             raise Ended
-        whole(row)
+        if not package:
+            whole(row)
+        elif row["lens"] != seen_by(ticket.client, row["seen"]):
+            raise LensChanged
         return row
 
 
@@ -128,10 +139,17 @@ def put_down(req: Request, ticket: Ticket) -> None:
     )
 
 
+def seen_by(client: str | None, lens: object) -> str | None:
+    """The name of what a client sees now; None: it is gone."""
+    if client is None:
+        return tag_of(None, "")
+    return None if lens is None else tag_of(Lens.model_validate(lens), client)
+
+
 def describe(req: Request, resp: Response, row: DictRow) -> bool:
     """Say what the file is; answer whether the client has it already."""
     resp.etag = row["sha256"].hex()
-    resp.content_type = ZIP
+    resp.content_type = ZIP if row["name"].endswith(".zip") else NDJSON
     resp.downloadable_as = row["name"]
     resp.set_header("Accept-Ranges", "bytes")
     digest = base64.b64encode(row["sha256"]).decode()

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from api.caller import HUB
 from api.database import Database
+from api.deltas.sharing import Source
 from api.openapi.described import Stream, described
 from api.rates import Outcome as Limited
 from api.redis import Redis
@@ -70,11 +71,21 @@ class Requests:
             ("source",),
             registry=self.registry,
         )
+        self._deltas = Counter(
+            "rosterhub_feed_answers",
+            "Answers of the delta feed with events, by where these came from.",
+            ("source",),
+            registry=self.registry,
+        )
         self._sources = {source: self._pages.labels(source) for source in get_args(Outcome)}
 
     def paged(self, source: Outcome) -> None:
         """A read was answered."""
         self._sources[source].inc()
+
+    def fed(self, source: Source) -> None:
+        """Somebody got events of the feed."""
+        self._deltas.labels(source).inc()
 
     def limited(self, outcome: Limited) -> None:
         """A request met its rate limit, or no Redis to ask about it."""

@@ -9,7 +9,7 @@ the district's own, so a worker that dies leaves nothing half done, and imports 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, LiteralString, TypeAlias
+from typing import Any, LiteralString, Protocol, TypeAlias
 from uuid import uuid4
 
 from psycopg.types.json import Jsonb
@@ -33,17 +33,22 @@ from schemas.visibility import NOT_WHOLE, WHOLE, literal
 
 NAMED = load("pipeline", "deltas.sql")
 FETCH = 10_000
+FEW = 10_000  # touched records; of a version with more packages are made behind it
 
 Facts: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What some clients see; `names` are the pseudonyms by which one of them knows the records."""
+    """What some clients see; `names` are the pseudonyms by which one of them knows the records.
+
+    `enabled`: whether any of them may ask.
+    """
 
     tag: str
     lens: Lens | None
     names: Pseudonyms | None = None
+    enabled: bool = True
 
     def shown(self, entity: AnyEntity, sourced_id: str) -> str:
         """The identifier that the clients know."""
@@ -54,23 +59,45 @@ class View:
         return self.lens is None or self.lens.schools is None or school in self.lens.schools
 
 
-def prepare(db: Connection, vault: Vault, tenant_id: int) -> bool:
+class Ahead(Protocol):
+    """Makes a package of the events of a version for those who follow it."""
+
+    def __call__(self, db: Connection, tenant_id: int, view: View, version: int, /) -> None:
+        """Part of the transaction that prepares the version: both are there at once."""
+
+
+def prepare(db: Connection, vault: Vault, tenant_id: int, ahead: Ahead | None = None) -> bool:
     """Prepare what is not, version by version; answer whether there is nothing left to do."""
     while True:
         with tenant(db, tenant_id):
             (ours,) = one(db, NAMED["hold"], {"tenant_id": tenant_id})
             if not ours:
                 return False  # somebody else is at it
-            if not Preparation(db, vault, tenant_id).step():
+            if not Preparation(db, vault, tenant_id, ahead).step():
                 return True
+
+
+def views_of(db: Connection, vault: Vault, tenant_id: int) -> dict[str, View]:
+    """What is seen of a district, by its names."""
+    views = {"": View("", None)}
+    rows = db.execute(NAMED["lenses"], {"tenant_id": tenant_id}).fetchall()
+    for client, stored, enabled in rows:
+        lens = Lens.model_validate(stored)
+        names = Pseudonyms(keys_of(vault, tenant_id, client), lens)
+        tag = tag_of(lens, client)
+        views[tag] = View(tag, lens, names, enabled)
+    return views
 
 
 class Preparation:
     """A step, in one transaction: a version for all lenses that have the one before, or an end."""
 
-    def __init__(self, db: Connection, vault: Vault, tenant_id: int) -> None:
+    def __init__(
+        self, db: Connection, vault: Vault, tenant_id: int, ahead: Ahead | None = None
+    ) -> None:
         self._db = db
         self._vault = vault
+        self._ahead = ahead
         self._key = {"tenant_id": tenant_id}
         self._instants: dict[int, str] = {}
 
@@ -82,7 +109,7 @@ class Preparation:
         if state is None:
             return False
         newest, lenses, days = state
-        views = {view.tag: view for view in self._views()}
+        views = views_of(self._db, self._vault, self._key["tenant_id"])
         prepared: dict[str, int] = dict(self._db.execute(NAMED["prepared"], self._key).fetchall())
         behind = {tag: prepared[tag] for tag in views if prepared.get(tag, newest) < newest}
         if behind:
@@ -93,13 +120,6 @@ class Preparation:
             self._whole(views[tag], newest)
         self._end({"version": newest, "lenses": lenses, "days": days, "tags": [*views]})
         return False
-
-    def _views(self) -> Iterator[View]:
-        yield View("", None)
-        for client, stored in self._db.execute(NAMED["lenses"], self._key).fetchall():
-            lens = Lens.model_validate(stored)
-            names = Pseudonyms(keys_of(self._vault, self._key["tenant_id"], client), lens)
-            yield View(tag_of(lens, client), lens, names)
 
     def _end(self, facts: Facts) -> None:
         """Write down that all is prepared, and forget what has served its time."""
@@ -137,7 +157,11 @@ class Preparation:
                 if limited(view.lens):
                     self._flip(view, entity, moments)
             self._keep(view, version, sums)
+        (few,) = one(self._db, NAMED["few_touched"], {"few": FEW})
         self._db.execute("drop table touched")
+        if few and self._ahead is not None:
+            for view in views:
+                self._ahead(self._db, self._key["tenant_id"], view, version)
 
     def _keep(self, view: View, version: int, sums: Sums) -> None:
         self._db.execute(

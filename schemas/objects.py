@@ -26,3 +26,13 @@ def export_folder(tenant_id: int) -> str:
 def export_key(tenant_id: int, export_id: UUID, fence: int, name: str) -> str:
     """The file that one attempt writes; it is known to nobody until the attempt has succeeded."""
     return f"{export_folder(tenant_id)}/{export_id}-{fence}/{name}"
+
+
+def packages_prefix(tenant_id: int) -> str:
+    """What the keys of a district's delta packages begin with."""
+    return f"packages/{tenant_id}"
+
+
+def package_key(tenant_id: int, package_id: UUID) -> str:
+    """A delta package; it is known to nobody until its row is there."""
+    return f"{packages_prefix(tenant_id)}/{package_id}"

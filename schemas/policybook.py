@@ -115,8 +115,8 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "誰が何を読み、何を変えたかを監査記録に残す日数。",
     ),
     "feed_days": (
-        "Days that a consumer of the delta feed may stay away before it has to begin again.",
-        "差分フィードの利用側が、最初からやり直さずに離れていられる日数。",
+        "Days that a consumer of the feed may stay away, and that packages of the feed are kept.",
+        "差分フィードの利用側が、最初からやり直さずに離れていられる日数。差分パッケージもこの間残す。",
     ),
     "deleted_days": (
         "Days after which deleted people and deleted records of people are erased; `null`: never.",

@@ -106,6 +106,11 @@ class Settings(BaseSettings):
             raise UnknownSetting(unknown)
         return cls.model_validate({name.removeprefix(PREFIX).lower(): env[name] for name in given})
 
+    @property
+    def base(self) -> str:
+        """Where hrefs point: never what a client wrote into Host."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
     def to_env(self) -> dict[str, str]:
         """The settings as environment variables, for a child process."""
         return {PREFIX + name.upper(): plain(value) for name, value in self if value is not None}

@@ -12,7 +12,7 @@ from obstore.store import ObjectStore
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
-from pipeline import beside, export_files, proposals
+from pipeline import beside, export_files, packages, proposals
 from pipeline.audit import note
 from pipeline.database import Connection, connect, tenant
 from pipeline.erasing import retention
@@ -58,6 +58,7 @@ def forget(db: Connection, store: ObjectStore, tenant_id: int, policy: Policy) -
     forget_uploads(db, store, tenant_id, policy.uploads_hours)
     forget_lines(db, store, tenant_id)
     forget_exports(db, store, tenant_id, policy)
+    forget_packages(db, store, tenant_id, policy)
     if runs := forget_runs(db, tenant_id, policy.runs_days):
         with tenant(db, tenant_id):
             note(db, tenant_id, "remove", target="runs", records=runs, code="runs")
@@ -131,6 +132,15 @@ def forget_exports(db: Connection, store: ObjectStore, tenant_id: int, policy: P
     in_batches(db, tenant_id, "forget_exports", facts)
 
 
+def forget_packages(db: Connection, store: ObjectStore, tenant_id: int, policy: Policy) -> None:
+    """Let delta packages go that are as old as the feed, and what a killed worker has left."""
+    gone = packages.forget(db, tenant_id, policy.feed_days)
+    with tenant(db, tenant_id):
+        recent = db.execute(NAMED["recent_run"], {"tenant_id": tenant_id}).fetchone()
+    if gone or recent:  # nothing is made without a run, and to ask a store costs money
+        packages.sweep(db, store, tenant_id)
+
+
 # --- Deleted districts ----------------------------------------------------------------------
 
 
@@ -140,12 +150,15 @@ def purge(db: Connection, control: Connection, store: ObjectStore, tenant_id: in
     for key in keys(store, lines_prefix(tenant_id)):
         remove(store, key)
     export_files.wipe(db, store, tenant_id)
+    with tenant(db, tenant_id):
+        packages.recall(db, tenant_id)
     rows = sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=True))
     # Waits for an import that is about to commit; without its run no other can.
     with tenant(db, tenant_id):
         rows += db.execute(NAMED["remove_runs"], {"tenant_id": tenant_id}).rowcount
     rows += sum(delete_all(db, table, tenant_id) for table in tables(db, of_runs=False))
     export_files.sweep(db, store, tenant_id)  # what was still being written
+    packages.sweep(db, store, tenant_id)
     control.execute(NAMED["remove_district"], {"tenant_id": tenant_id})
     with tenant(db, INSTALLATION):
         note(db, INSTALLATION, "remove", target=str(tenant_id), records=rows, code="district")

@@ -21,6 +21,7 @@ SECONDS = Histogram(
 ATTEMPTS = Counter(
     "rosterhub_run_attempts", "Attempts at runs by how they ended.", ["kind", "outcome"]
 )
+PACKAGES = Counter("rosterhub_feed_packages", "Delta packages that were made ahead.", ["format"])
 
 WEBHOOK_ATTEMPTS = Counter(
     "rosterhub_webhook_attempts", "Attempts to deliver an event, by how they ended.", ["outcome"]

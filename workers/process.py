@@ -12,7 +12,7 @@ loads what its kind needs, so only those that read files carry data frames.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
 
 import psycopg
 import structlog
@@ -21,10 +21,15 @@ from schemas.settings import Settings, plain
 from workers.bells import heard
 from workers.signals import asked_to_stop
 
+if TYPE_CHECKING:
+    from pipeline.packages import Lines
+
 SWEEP = 60.0  # seconds
 
 DeskKind: TypeAlias = Literal["imports", "exports", "deltas", "service"]
 """The kinds of process that do one thing after the other; webhooks are sent by another program."""
+
+LinesOf: TypeAlias = "Callable[[Settings], Lines]"
 
 log = structlog.get_logger()
 
@@ -70,7 +75,9 @@ class Desk:
                     self.free.release()
 
 
-def duty(settings: Settings, kind: DeskKind, stopping: threading.Event) -> tuple[Desk, float]:
+def duty(
+    settings: Settings, kind: DeskKind, stopping: threading.Event, lines: LinesOf
+) -> tuple[Desk, float]:
     """What a kind of process does, and after how many seconds it looks though nobody rings."""
     match kind:
         case "imports":
@@ -84,7 +91,7 @@ def duty(settings: Settings, kind: DeskKind, stopping: threading.Event) -> tuple
         case "deltas":
             from workers.deltas import deltas
 
-            return Desk(kind, deltas(settings, stopping), stopping), settings.poll
+            return Desk(kind, deltas(settings, stopping, lines(settings)), stopping), settings.poll
         case "service":
             from workers.service import keeper_of, service
 
@@ -94,10 +101,10 @@ def duty(settings: Settings, kind: DeskKind, stopping: threading.Event) -> tuple
             assert_never(kind)
 
 
-def run(settings: Settings, kind: DeskKind) -> None:
-    """Work until told to stop."""
+def run(settings: Settings, kind: DeskKind, lines: LinesOf) -> None:
+    """Work until told to stop; `lines` writes events as the gateway tells them."""
     stopping = asked_to_stop()
-    desk, every = duty(settings, kind, stopping)
+    desk, every = duty(settings, kind, stopping, lines)
     with heard(plain(settings.redis_url), kind, desk.ring):
         desk.watch(every)
         with desk.free:  # the work at hand ends first; it has seen the sign

@@ -18,10 +18,11 @@ from api.bell import Bell
 from api.caller import Caller, Needs, caller_of
 from api.cursors import limit_of
 from api.database import Connection, Database
+from api.deltas.ahead import Ahead
 from api.deltas.objects import Objects
 from api.deltas.places import Cursors, Place, Stand, begin
-from api.deltas.reading import SQL, Reading, View
-from api.deltas.sharing import Page, Pages, Together
+from api.deltas.reading import SQL, Reading, View, allowed
+from api.deltas.sharing import Page, Pages, Source, Together
 from api.deltas.waiting import Waiting
 from api.findings_downloads import NDJSON
 from api.form import counted, dump
@@ -35,7 +36,6 @@ from schemas.lens import Lens
 from schemas.moments import SERVED, tag_of
 from schemas.policy import Policy
 from schemas.rest.instants import instant
-from schemas.roster.people import Demographics
 
 ROOT = "/api/v1/deltas"
 AS_OF = "X-RosterHub-Data-As-Of"
@@ -80,25 +80,20 @@ class Feed:
     bell: Bell
     sight_of: Callable[[Request], Sight]
     base: str
+    ahead: Ahead
 
-    def view(self, req: Request) -> View:
-        """What the caller sees, and which of it is asked for."""
+    def everything(self, req: Request) -> View:
+        """What the caller sees."""
         caller = caller_of(req)
         lens = lens_of(caller)
-        sees = "roster.demographics" in caller.scopes
-        allowed = tuple(
-            entity
-            for entity in SERVED
-            if (lens is None or lens.includes(entity)) and (sees or entity is not Demographics)
-        )
-        wanted = among(req, "entity", FILES)
-        return View(
-            tag_of(lens, caller.client or ""),
-            lens,
-            self.sight_of(req),
-            tuple(entity for entity in allowed if wanted in (None, entity.file)),
-            allowed,
-        )
+        shown = allowed(lens, demographics="roster.demographics" in caller.scopes)
+        return View(tag_of(lens, caller.client or ""), lens, self.sight_of(req), shown, shown)
+
+    def view(self, req: Request) -> View:
+        """The same, and which of it is asked for."""
+        view, wanted = self.everything(req), among(req, "entity", FILES)
+        asked = tuple(entity for entity in view.allowed if wanted in (None, entity.file))
+        return replace(view, entities=asked)
 
     async def state(self, connection: Connection, tenant_id: int, tag: str) -> State:
         """The state in this snapshot; rings where the feed is behind its district."""
@@ -110,6 +105,21 @@ class Feed:
         if row["version"] != row["newest"]:
             self.bell.ring(PrepareDeltas(tenant_id=tenant_id))
         return State(**row)
+
+    async def former(self, connection: Connection, caller: Caller, revision: int) -> Lens:
+        """The lens that the client had then."""
+        cursor = await connection.execute(
+            SQL["former_lens"],
+            {"tenant_id": caller.tenant, "client": caller.client, "revision": revision},
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise self.again("lens_unknown")
+        return Lens.model_validate(row["lens"])
+
+    def again(self, reason: str, path: str = f"{ROOT}?cursor={BEGINNING}") -> StartAgain:
+        """There is no going on."""
+        return StartAgain(reason=reason, start_again=f"{self.base}{path}")
 
 
 ASKED = (
@@ -157,6 +167,10 @@ class Deltas:
             stand = Stand(page.place, state.epoch, caller.lens_revision)
             again, state = await self._found(caller, view, stand, limit)
             page = again or page
+        if page.events:
+            self._feed.ahead.told(page.source)
+        if isinstance(given, Stand) and page.place.mode == "log" and view.entities == view.allowed:
+            await self._feed.ahead.follow(caller.tenant, view, state.version or 0)
         stand = Stand(page.place, state.epoch, caller.lens_revision)
         self._answer(req, resp, page, self._feed.cursors.sealed(caller, stand), state)
 
@@ -204,9 +218,11 @@ class Deltas:
                 reading = Reading(
                     *(connection, caller.tenant, self._objects, view, state.version),
                     standing=state.newest,
+                    packed=self._feed.ahead,
                 )
                 events, behind = await reading.page(place, limit)
-                page = Page(tuple(map(dump, events)), behind)
+                source: Source = "computed" if reading.computed else "package"
+                page = Page(tuple(events), behind, source)
                 self._pages.keep(key, page)
         return page, state
 
@@ -221,16 +237,16 @@ class Deltas:
             return (Place("all", prepared) if prepared else begin(1)), view
         stand, place = asked, asked.place
         if stand.epoch != state.epoch or place.version > state.newest + 1:
-            raise self._again("restored")
+            raise self._feed.again("restored")
         first = place.version if place.mode == "log" else place.version + 1
         if first <= state.newest and (state.oldest is None or first < state.oldest):
-            raise self._again("expired")
+            raise self._feed.again("expired")
         if stand.revision != caller.lens_revision:
-            former = await self._lens(connection, caller, stand.revision)
+            former = await self._feed.former(connection, caller, stand.revision)
             if former != view.lens:
                 place = self._turned(place, stand, former, view, prepared)
         if place.mode == "lens":
-            view = replace(view, former=await self._lens(connection, caller, place.former))
+            view = replace(view, former=await self._feed.former(connection, caller, place.former))
         return place, view
 
     def _turned(
@@ -244,25 +260,10 @@ class Deltas:
             or (former.fields, former.pseudonyms) != (view.lens.fields, view.lens.pseudonyms)
         ):
             # What is in every record, or what it is called, is another: only a full read shows it.
-            raise self._again("lens_changed")
+            raise self._feed.again("lens_changed")
         since = place.version - 1
         partly = place.version if place.begun else since
         return Place("lens", prepared, since=since, partly=partly, former=stand.revision)
-
-    async def _lens(self, connection: Connection, caller: Caller, revision: int) -> Lens:
-        """The lens that the client had then."""
-        cursor = await connection.execute(
-            SQL["former_lens"],
-            {"tenant_id": caller.tenant, "client": caller.client, "revision": revision},
-        )
-        row = await cursor.fetchone()
-        if row is None:
-            raise self._again("lens_unknown")
-        return Lens.model_validate(row["lens"])
-
-    def _again(self, reason: str) -> StartAgain:
-        address = f"{self._feed.base}{ROOT}?cursor={BEGINNING}"
-        return StartAgain(reason=reason, start_again=address)
 
     def _answer(self, req: Request, resp: Response, page: Page, cursor: str, state: State) -> None:
         kept = {name: req.get_param(name) for name in ("limit", "entity", "wait")}

@@ -4,18 +4,20 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple, Protocol
 
 from api.database import Connection
 from api.deltas import log
 from api.deltas.log import Found, Part
 from api.deltas.objects import Cursor, Objects
 from api.deltas.places import COMING, GOING, MARKER, Place, begin
+from api.form import dump
 from api.rosters.sight import Sight
 from schemas.lens import Lens
 from schemas.moments import SERVED
 from schemas.rest.instants import instant
 from schemas.roster import AnyEntity
+from schemas.roster.people import Demographics
 from schemas.statements import load
 
 SQL = load("api", "deltas.sql")
@@ -44,11 +46,28 @@ class View:
     former: Lens | None = None
 
 
+def allowed(lens: Lens | None, *, demographics: bool) -> tuple[AnyEntity, ...]:
+    """The entities that a lens shows, in load order."""
+    return tuple(
+        entity
+        for entity in SERVED
+        if (lens is None or lens.includes(entity)) and (demographics or entity is not Demographics)
+    )
+
+
+class Packed(Protocol):
+    """Versions whose events were written ahead."""
+
+    async def of(self, reading: "Reading", version: int, room: int, /) -> list[bytes] | None:
+        """All events of a version; None where there is no package, or it does not fit."""
+
+
 @dataclass(slots=True)
 class Reading:
     """Reads pages in one snapshot, whose statements go to the server together where they can.
 
-    `newest` is the last version that is prepared, `standing` the district's.
+    `newest` is the last version that is prepared, `standing` the district's. `computed`: whether
+    an event had to be made, since no package had it.
     """
 
     connection: Connection
@@ -57,25 +76,38 @@ class Reading:
     view: View
     newest: int
     standing: int = field(kw_only=True)
+    packed: Packed | None = None
+    computed: bool = False
     _busy: dict[int, frozenset[str]] = field(default_factory=dict)
     _published: dict[int, str | None] = field(default_factory=dict)
 
-    async def page(self, place: Place, limit: int) -> tuple[list[Json], Place]:
-        """At most so many events, and the place behind them."""
-        events: list[Json] = []
+    async def page(self, place: Place, limit: int) -> tuple[list[bytes], Place]:
+        """At most so many events as they are sent, and the place behind them."""
+        events: list[bytes] = []
         while len(events) < limit:
             if place.phase == MARKER:
-                events.append(await self._marker(place.version))
+                self.computed = True
+                events.append(dump(await self._marker(place.version)))
                 place = begin(place.version + 1)
                 continue
             if place.mode == "log" and place.version > self.newest:
                 break
+            if whole := await self._packed(place, limit - len(events)):
+                events += whole
+                place = begin(place.version + 1)
+                continue
             if not await self._worth(place):
                 place = following(place)
                 continue
             found, place = await self._read(place, limit - len(events))
-            events += await self._events(place.version, found)
+            events += map(dump, await self._events(place.version, found))
         return events, place
+
+    async def _packed(self, place: Place, room: int) -> list[bytes] | None:
+        """The events of a version that begins here, if they were written ahead and fit."""
+        if self.packed is None or place != begin(place.version):
+            return None
+        return await self.packed.of(self, place.version, room)
 
     async def _worth(self, place: Place) -> bool:
         """Whether the part can have events."""
@@ -93,6 +125,7 @@ class Reading:
 
     async def _read(self, place: Place, limit: int) -> tuple[list[About], Place]:
         """The records of some parts, and the place behind them."""
+        self.computed = True
         first = self._part(place, limit)
         if place.mode == "log" and not first.is_tree:
             return await self._together(first)

@@ -9,13 +9,15 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from api.deltas.places import Place
 
 ROOM = 32 << 20  # bytes of events that are kept in a process
 
 Key: TypeAlias = Hashable
+Source: TypeAlias = Literal["package", "computed"]
+"""Whether all of a page was written ahead, or some of it had to be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Page:
 
     events: tuple[bytes, ...]
     place: Place
+    source: Source = "computed"
 
     @property
     def size(self) -> int:

@@ -787,6 +787,22 @@ class SetSum(TypedDict):
     digest: Digest
 
 
+class PackageShown(TypedDict):
+    """What changed behind `since`, up to a version; `since` null: the whole roster."""
+
+    version: int
+    since: int | None
+    format: Literal["ndjson", "csv"]
+    profile: str | None
+    entries: int
+    name: str
+    bytes: int
+    sha256: Digest
+    made_at: datetime
+    url: str
+    expires_at: datetime
+
+
 class SumShown(SetSum):
     """What the records of an entity add up to; `school` null: all of them."""
 

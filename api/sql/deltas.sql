@@ -67,3 +67,63 @@ from lens_revisions
 where tenant_id = %(tenant_id)s
     and client_id = %(client)s
     and revision = %(revision)s
+
+-- package --
+-- The events of a version, written ahead for those who see the same.
+select entries, object_key, bytes, sha256
+from feed_packages
+where tenant_id = %(tenant_id)s
+    and lens = %(lens)s
+    and demographics = %(demographics)s
+    and profile = ''
+    and version = %(version)s
+    and base = %(base)s
+
+-- packages --
+select feed_packages.*, clock_timestamp() as now
+from feed_packages
+where tenant_id = %(tenant_id)s
+    and lens = %(lens)s
+    and demographics = %(demographics)s
+    and profile = %(profile)s
+    and version > %(version)s
+order by version
+limit %(limit)s
+
+-- package_file --
+-- With the lens of the client that has its address.
+select p.name, p.object_key, p.bytes, p.sha256, p.lens, c.lens as seen, clock_timestamp() as now
+from feed_packages as p
+left join clients as c on c.tenant_id = p.tenant_id
+    and c.id = %(client)s
+    and c.enabled
+where p.tenant_id = %(tenant_id)s
+    and p.id = %(id)s
+
+-- follower --
+select since, version
+from feed_followers
+where tenant_id = %(tenant_id)s
+    and lens = %(lens)s
+    and demographics = %(demographics)s
+    and profile = %(profile)s
+
+-- follow --
+insert into feed_followers (tenant_id, lens, demographics, profile, since, version)
+values (
+    %(tenant_id)s, %(lens)s, %(demographics)s, %(profile)s, %(version)s, %(version)s
+)
+on conflict do nothing
+
+-- follows --
+-- Whoever makes a package for them may hold the row for a while: then they are known to ask.
+update feed_followers set asked_at = clock_timestamp()
+where ctid in (
+    select ctid
+    from feed_followers
+    where tenant_id = %(tenant_id)s
+        and lens = %(lens)s
+        and demographics = %(demographics)s
+        and profile = %(profile)s
+    for update skip locked
+)

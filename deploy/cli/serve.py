@@ -15,6 +15,7 @@ from deploy.messages import NO_WORKERS, SETTING_MISSING, SETTING_WRONG, Failure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.packages import Lines
     from schemas.jobs import ProcessKind
     from schemas.settings import Settings
 
@@ -62,7 +63,14 @@ def program(kind: "ProcessKind") -> "Callable[[Settings], None]":
         return webhooks.run
     from workers import process
 
-    return partial(process.run, kind=kind)
+    return partial(process.run, kind=kind, lines=lines_of)
+
+
+def lines_of(settings: "Settings") -> "Lines":
+    """What writes the events of the feed for packages; only one kind of process asks."""
+    from deploy.feed_lines import FeedLines
+
+    return FeedLines(settings.base)
 
 
 def one_worker(kind: str) -> list[str]:

@@ -14,7 +14,7 @@ from uuid import UUID
 import obstore
 from obstore.store import ObjectStore
 
-from pipeline import export_files
+from pipeline import export_files, packages
 from pipeline.database import Connection, tenant
 from pipeline.erasing.people import NAMED
 from pipeline.files import keys, remove
@@ -113,4 +113,13 @@ def wipe_exports(going: Going) -> None:
             going.count("exports", gone)
 
 
-FILES: tuple[Wipe, ...] = (wipe_uploads, wipe_lines, wipe_exports)
+def wipe_packages(going: Going) -> None:
+    """Delta packages: who has not applied them begins again."""
+    with tenant(going.db, going.tenant_id):
+        packages.recall(going.db, going.tenant_id, days=going.days)
+    if gone := packages.sweep(going.db, going.store, going.tenant_id):
+        with tenant(going.db, going.tenant_id):
+            going.count("packages", gone)
+
+
+FILES: tuple[Wipe, ...] = (wipe_uploads, wipe_lines, wipe_exports, wipe_packages)

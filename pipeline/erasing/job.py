@@ -16,7 +16,7 @@ from typing import Any
 from obstore.store import ObjectStore
 from psycopg.types.json import Jsonb
 
-from pipeline import claims, export_files, publish
+from pipeline import claims, export_files, packages, publish
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.digests import ERASED
@@ -94,6 +94,8 @@ class Erasure:
             self.watch.check()
 
     def _steps(self) -> int:
+        # First of all, so that imports do not wait for a package that is being made.
+        packages.settle(self.db, self.claim.tenant_id)
         base, *_ = one(self.db, claims.SQL["lock_district"], self.claim.key)
         asked = self._asked()
         merge = Merge(self.db, self.claim.tenant_id, base + 1)
@@ -104,6 +106,10 @@ class Erasure:
         self._wipe(merge, reach)
         if asked.cause == "request":  # packages that were made since the files went
             self._wiped("exports", export_files.recall(self.db, self.claim.tenant_id))
+            self._wiped("packages", packages.recall(self.db, self.claim.tenant_id))
+        elif before := max(reach.deleted, reach.images):  # they tell of what is wiped here
+            gone = packages.recall(self.db, self.claim.tenant_id, version=before)
+            self._wiped("packages", gone)
         self._enter("publish")
         self._publish(merge, asked, reach, without_record)
         return merge.version

@@ -32,7 +32,8 @@ where d.deleted_at is null and (
 order by d.published_at nulls first;
 
 -- lenses --
-select id, lens from clients where tenant_id = %(tenant_id)s order by id;
+-- Enabled clients come last: what one of them sees is asked for, whoever sees the same.
+select id, lens, enabled from clients where tenant_id = %(tenant_id)s order by enabled, id;
 
 -- prepared --
 -- How far each lens is.
@@ -88,6 +89,9 @@ create temporary table touched (
     own boolean not null,
     primary key (entity, sourced_id)
 ) on commit drop;
+
+-- few_touched --
+select count(*) <= %(few)s from (select from touched limit %(few)s + 1) as found;
 
 -- tree_changed --
 -- Whether an org came, or hangs elsewhere now.

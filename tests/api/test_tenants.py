@@ -18,7 +18,9 @@ EXPORTS = {
     *(f"/api/v1/exports/{{export_id}}{rest}" for rest in ("", "/cancel", "/download", "/events")),
     *("/ims/oneroster/v1p2/csv/export/{entity}", "/ims/oneroster/v1p2/csv/export/{entity}/delta"),
 }
-DELTAS = {"/api/v1/deltas", "/api/v1/deltas.ndjson", "/api/v1/checksums"}
+DELTAS = {
+    *("/api/v1/deltas", "/api/v1/deltas.ndjson", "/api/v1/deltas/packages", "/api/v1/checksums")
+}
 ADMINISTRATORS = {
     "/metrics",
     "/api/v1/districts",

@@ -19,7 +19,7 @@ NOT_FOR_THE_APP = {"client_secrets", "cors_origins", "keys"}
 CONTROL_READS = {
     *("audit_chains", "clients", "districts", "mapping_previews", "runs"),
     *("webhook_deliveries", "webhooks"),
-    *("feed_progress", "feed_sums"),
+    *("feed_followers", "feed_progress", "feed_sums"),
     *("exports", "schedules"),
     *NOT_FOR_THE_APP,
 }

@@ -78,6 +78,8 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "erasures",
         "event_counters",
         "feed_flips",
+        "feed_followers",
+        "feed_packages",
         "feed_progress",
         "feed_sums",
         "exports",

@@ -22,6 +22,7 @@ CONTROL_READS = {
     "cors_origins": None,
     "audit_chains": None,  # how far each is, for the heads; of the entries it reads none
     "districts": None,
+    "feed_followers": {"tenant_id", "version"},
     "feed_progress": None,
     "feed_sums": {"tenant_id", "lens", "version"},
     "exports": {
@@ -89,7 +90,7 @@ def unprotected(admin: Admin, table: str) -> list[str]:
 
 
 def test_every_table_of_a_tenant_is_protected(admin: Admin, tenant_tables: list[str]) -> None:
-    assert len(tenant_tables) == 2 * len(ROSTERING) + 35
+    assert len(tenant_tables) == 2 * len(ROSTERING) + 37
     assert {table: unprotected(admin, table) for table in tenant_tables} == {
         table: [] for table in tenant_tables
     }

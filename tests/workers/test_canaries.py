@@ -30,13 +30,18 @@ from pydantic import SecretStr
 from redis import Redis as RedisClient
 from structlog.testing import capture_logs
 
+from deploy.feed_lines import FeedLines
 from deploy.local.postgres import Postgres
 from deploy.local.redis import Redis
+from pipeline.database import connect
+from pipeline.deltas import prepare
 from pipeline.erasing import files, job, stores
+from pipeline.packages import Packages
 from schemas.columns import Choice, Day, Flag, Key, Pairs, Refs, Text, Texts, Whole
 from schemas.erasure import OWNERS, personal
 from schemas.roster import AnyEntity
-from schemas.settings import Settings
+from schemas.secrets import Vault
+from schemas.settings import Settings, plain
 from tests.databases import renamed
 from tests.pipeline.conftest import TOWN, Package
 from tests.workers.conftest import ROOT, Hub
@@ -212,6 +217,7 @@ class Site:
     def rest(self) -> dict[str, str]:
         """What must be as it was when an attempt has died: the database, but for what it counts."""
         moving = {"runs", "erasures", "uploads", "known_lines", "exports"}
+        moving |= {"feed_followers", "feed_packages"}
         digest = SQL(
             "select md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from {} t"
         )
@@ -261,6 +267,24 @@ def settled(site: Site) -> None:
     )
     site.hub.export(site.tenant_id)
     site.exporter().attempt(site.tenant_id)
+    follow(site)
+
+
+def follow(site: Site) -> None:
+    """Somebody has followed the feed, and somebody CSV packages, since the first version."""
+    settings, tenant_id = site.hub.settings, site.tenant_id
+    for profile in ("", "1.2.1"):
+        site.hub.admin.execute(
+            "insert into feed_followers (tenant_id, lens, demographics, profile, since, version)"
+            " values (%s, '', true, %s, 1, 1)",
+            [tenant_id, profile],
+        )
+    vault = Vault(plain(settings.secret_key))
+    made = Packages(site.hub.store, FeedLines(""), Path(settings.object_store).parent)
+    with connect(plain(settings.database_url)) as db:
+        assert prepare(db, vault, tenant_id)
+        while made.step(db, vault, tenant_id):
+            pass
 
 
 @pytest.fixture(scope="module")
@@ -340,6 +364,7 @@ def test_nothing_is_left_anywhere(site: Site) -> None:
         entity.table for entity in OWNERS
     }
     others = {"findings", "mapping_previews", "sort_keys", "uploads", "lines", "exports"}
+    others |= {"packages"}
     assert site.places() - kept == ROSTER | others, "the canaries are where they are looked for"
     run_id = site.ask(PUPIL)
     with capture_logs() as log:
@@ -351,7 +376,7 @@ def test_nothing_is_left_anywhere(site: Site) -> None:
     assert {store for store, rows in receipt["rows"].items() if rows} >= ROSTER | {
         *("findings", "changes", "previews", "sort_keys")
     }
-    assert (receipt["files"]["uploads"], receipt["files"]["exports"]) == (4, 1)
+    assert [receipt["files"][name] for name in ("uploads", "exports", "packages")] == [4, 1, 2]
 
 
 def test_what_no_canary_can_stand_in_is_empty_too(site: Site) -> None:
@@ -395,7 +420,8 @@ DYING = """
 import os, signal, sys, threading
 from pipeline import publish
 from pipeline.erasing import files
-from schemas.settings import Settings
+from schemas.secrets import Vault
+from schemas.settings import Settings, plain
 from workers.exports import Exporter
 from workers.imports import Importer
 from workers.objects import open_store

@@ -1,5 +1,6 @@
-"""The feed is prepared behind an import, by a process of its own, with a bell or without."""
+"""The feed and its packages are made behind an import, by a process of its own."""
 
+import obstore
 import pytest
 
 from tests.workers.conftest import Hub, Package, Start
@@ -14,8 +15,17 @@ def test_a_version_is_prepared_soon_after_its_import(
 ) -> None:
     work = start("--process", "deltas", **changes)
     hub.wait(lambda: "worker_started" in work.lines, patience=20)
+    hub.admin.execute("insert into feed_followers values (%s, '', true, '', 0, 0)", [district])
     run_id = hub.push(district, package())
     start("--process", "imports", poll=0.5)
     hub.wait(lambda: hub.run(run_id)["state"] == "applied", patience=20)
     query = "select coalesce(max(version), 0) from feed_sums where tenant_id = %s"
     hub.wait(lambda: hub.one(query, district) == (1,), patience=5)
+    query = "select version, bytes, name from feed_packages where tenant_id = %s"
+    hub.wait(lambda: hub.admin.execute(query, [district]).fetchone() is not None, patience=5)
+    version, size, name = hub.one(query, district)
+    (key,) = hub.files("packages")
+    lines = bytes(obstore.get(hub.store, key).bytes())
+    assert (version, size, name) == (1, len(lines), "deltas-1.ndjson")
+    assert lines.endswith(b"}\n")
+    assert b'"action":"published"' in lines.splitlines()[-1]

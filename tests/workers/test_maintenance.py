@@ -23,10 +23,10 @@ OLD = DAY + HOUR
 
 def files(hub: Hub, tenant_id: int) -> dict[str, bytes]:
     """What the object store holds of a district."""
-    pages = obstore.list(hub.store, prefix=f"uploads/{tenant_id}")
     return {
         each["path"]: bytes(obstore.get(hub.store, each["path"]).bytes())
-        for page in pages
+        for folder in ("uploads", "packages")
+        for page in obstore.list(hub.store, prefix=f"{folder}/{tenant_id}")
         for each in page
     }
 
@@ -68,6 +68,13 @@ def settle(hub: Hub, importer: Make, package: Package, tenant_id: int) -> None:
         hub.push(tenant_id, body)
         assert importer().attempt(tenant_id)
     hub.push(tenant_id, package())
+    obstore.put(hub.store, f"packages/{tenant_id}/p", b"what changed")
+    hub.admin.execute(
+        "with follower as (insert into feed_followers values (%(t)s, '', true, '', 1, 2))"
+        " insert into feed_packages values (%(t)s, gen_random_uuid(), '', true, '', 2, 1, '', 2,"
+        " 'deltas-2.ndjson', 'packages/' || %(t)s || '/p', 12, '')",
+        {"t": tenant_id},
+    )
     hub.admin.execute(
         "insert into keys (tenant_id, id, hash, scopes, expires_at)"
         " values (%s, %s, '', '{}', now() + interval '1 day')",
