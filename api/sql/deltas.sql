@@ -9,7 +9,7 @@ group by s.tenant_id, s.lens
 -- How far the district is, how far the feed of this lens is, and what is too old.
 select
     d.version as newest,
-    d.feed_epoch::text as epoch,
+    d.feed_epoch::text || '.' || incarnation() as epoch,
     prepared.version,
     v.published_at,
     (

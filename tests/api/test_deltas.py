@@ -1,9 +1,11 @@
 """A consumer that applies the feed holds what a full read shows, at every version and lens."""
 
 import random
+import subprocess
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +16,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from deploy.local.postgres import Postgres
 from pipeline.database import connect
 from pipeline.deltas import prepare
 from schemas.moments import SERVED
@@ -21,6 +24,7 @@ from schemas.scopes import CLIENT_SCOPES
 from schemas.settings import Settings, plain
 from schemas.sums import Sum, weight
 from tests.api.conftest import Books, Client, District, LearningSystem
+from tests.databases import Shelf
 from tests.pipeline.conftest import TOWN, Package
 from workers.imports import Importer
 from workers.objects import open_store
@@ -356,6 +360,29 @@ def test_a_cursor_that_cannot_be_continued_says_why_and_where_to_start_again(
         mine.poll(2)
         db.execute("update rosterhub.districts set feed_epoch = gen_random_uuid()")
     refused(hub, key, mine.cursor, "restored")
+
+
+def test_after_a_restore_consumers_are_told_to_begin_again(  # noqa: PLR0917 -- fixtures
+    town: Pusher,
+    hub: Client,
+    books: Books,
+    open_hub: Callable[..., Client],
+    postgres: Postgres,
+    shelf: Shelf,
+) -> None:
+    town.push(TOWN)
+    town.prepare()
+    mine = Consumer(hub, town.district.key, random.Random(0))
+    mine.poll(2)
+    dump, load = (postgres._program(name) for name in ("pg_dump", "psql"))  # noqa: SLF001
+    saved = subprocess.run([dump, books.url], check=True, capture_output=True).stdout
+    with shelf.lent() as url:
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute("drop schema rosterhub, rosterhub_staging cascade")
+        subprocess.run([load, "--quiet", url], check=True, input=saved, capture_output=True)
+        with open_hub(url) as restored:
+            refused(restored, town.district.key, mine.cursor, "restored")
+            assert restored.get(f"{FEED}?cursor=beginning", town.district.key).status_code == 200
 
 
 def test_parents_come_first_and_go_last_and_each_version_ends_with_its_marker(
