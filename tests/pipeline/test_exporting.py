@@ -418,7 +418,7 @@ class TestDelta:
         district.hub.admin.execute("update exports set due_at = due_at - interval '1 day'")
         second = exported(district, mode="delta", schedule=schedule)
         assert (second.package.settled.plan.since, second.modes["users"]) == (1, "delta")
-        district.hub.admin.execute("update exports set due_at = due_at - interval '1 day'")
+        district.hub.admin.execute("update exports set due_at = due_at - interval '2 days'")
         other = exported(district, mode="delta", schedule=schedule, schools=("north",))
         assert other.package.settled.plan.since is None, "it asks for something else now"
 
