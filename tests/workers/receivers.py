@@ -62,6 +62,20 @@ def in_turn(*manners: Manner) -> Manner:
     return manner
 
 
+def each_in_turn(*manners: Manner) -> Manner:
+    """The same for every message by itself: none meets the same manner again and again."""
+    turns: defaultdict[tuple[str, str], int] = defaultdict(int)
+    lock = threading.Lock()
+
+    def manner(line: socket.socket, got: Got, before: int) -> None:
+        with lock:
+            turn = turns[got.path, got.id]
+            turns[got.path, got.id] += 1
+        manners[turn % len(manners)](line, got, before)
+
+    return manner
+
+
 @dataclass
 class Receiver:
     """What has come, path by path."""

@@ -46,6 +46,7 @@ from tests.workers.receivers import (
     answers,
     cuts,
     drops,
+    each_in_turn,
     in_turn,
     receiving,
     says,
@@ -407,9 +408,9 @@ def test_nothing_is_lost_while_senders_are_killed_and_receivers_misbehave(
     dice = random.Random(17)
     manners = [
         answers(after=0.05),
-        in_turn(answers(), drops),
-        in_turn(says(500), answers(after=0.1)),
-        in_turn(cuts, answers(), answers(after=0.02)),
+        each_in_turn(answers(), drops),
+        each_in_turn(says(500), answers(after=0.1)),
+        each_in_turn(cuts, answers(), answers(after=0.02)),
         answers(after=0.3),
     ]
     for number in range(ENDPOINTS):
