@@ -5,9 +5,13 @@ that were read so far are remembered, and the references of the next rows are lo
 in the process that has them at hand anyway; the merging server process, which everybody waits
 for, is spared the joins. Only a yes counts: where a reference does not hold, the rules look at the
 staged rows and say which and why (`pipeline.records`).
+
+Of a sourcedId 128 bits are remembered, under seeds that nobody can know: a million of them are
+16 MB in ascending order, where their texts and a hash table of those take ten times as much.
 """
 
 from collections import defaultdict
+from secrets import randbits
 
 import polars as pl
 
@@ -15,6 +19,8 @@ from schemas.columns import Key, Ref, Refs
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 
 KEY = "sourced_id"
+NONE = pl.Series(KEY, dtype=pl.UInt128)
+SEEDS = (randbits(64), randbits(64))
 POINTED_AT = frozenset(column.to for entity in ROSTERING for column in entity.references())
 
 
@@ -22,14 +28,15 @@ class Targets:
     """The active records of a first load that others may point at."""
 
     def __init__(self) -> None:
-        self.keys: defaultdict[str, list[pl.Series]] = defaultdict(list)
+        self.known: defaultdict[str, pl.Series] = defaultdict(lambda: NONE)
+        self.fresh: defaultdict[str, list[pl.Series]] = defaultdict(list)
         self.later: defaultdict[str, list[tuple[str, pl.Series]]] = defaultdict(list)
 
     def add(self, entity: AnyEntity, rows: pl.DataFrame) -> bool:
         """Remember typed rows; answer whether what they point at in earlier files is there."""
         active = rows.filter(pl.col("status") == "active")
         if entity.file in POINTED_AT:
-            self.keys[entity.file].append(active[KEY])
+            self.fresh[entity.file].append(marks(active[KEY]))
         return all(self._holds(entity, column, active) for column in entity.references())
 
     def settle(self, entity: AnyEntity) -> bool:
@@ -46,9 +53,20 @@ class Targets:
         return self._known(column.to, cells)
 
     def _known(self, file: str, cells: pl.Series) -> bool:
-        known = pl.concat([pl.Series(KEY, dtype=pl.String), *self.keys[file]])
-        self.keys[file] = [known]
-        return cells.is_empty() or cells.is_in(known.implode()).all()
+        if fresh := self.fresh.pop(file, None):
+            self.known[file] = pl.concat([self.known[file], *fresh]).sort()
+        known, wanted = self.known[file], marks(cells)
+        if known.is_empty() or wanted.is_empty():
+            return wanted.is_empty()
+        near = known.search_sorted(wanted).clip(0, len(known) - 1)
+        return bool((known.gather(near) == wanted).all())
+
+
+def marks(keys: pl.Series) -> pl.Series:
+    """What is remembered of sourcedIds."""
+    high, low = (pl.col(KEY).hash(seed).cast(pl.UInt128) for seed in SEEDS)
+    whole = high * pl.lit(2**64, dtype=pl.UInt128) + low
+    return keys.to_frame(KEY).select(whole).to_series()
 
 
 def named(column: Key | Ref | Refs, rows: pl.DataFrame) -> pl.Series:
