@@ -7,7 +7,7 @@ for, is spared the joins. Only a yes counts: where a reference does not hold, th
 staged rows and say which and why (`pipeline.records`).
 
 Of a sourcedId 128 bits are remembered, under seeds that nobody can know: a million of them are
-16 MB in ascending order, where their texts and a hash table of those take ten times as much.
+16 MB, and in ascending order they need no hash table to be looked up in.
 """
 
 from collections import defaultdict

@@ -193,7 +193,7 @@ def at_once(parts: Sequence[Part]) -> LiteralString:
 
     Which part a row is of is its number. Only without parallel workers do they come in this order.
     """
-    some = (f"(select {n} as part, * from ({part.query}) as p{n})" for n, part in enumerate(parts))  # noqa: S608
+    some = (f"(select {n} as part, * from ({part.query}) as p{n})" for n, part in enumerate(parts))  # noqa: S608  # declared
     return literal(" union all ".join(some) + " limit %(limit)s")
 
 

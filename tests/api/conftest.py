@@ -40,6 +40,12 @@ from tests.databases import Saved, Shelf, emptied, restored, saved
 
 P = ParamSpec("P")
 T = TypeVar("T")
+OFFICIAL = (
+    Path(__file__).parents[3]
+    / "shared/reference/openapi/onerosterv1p2rostersservice_openapi3_v1p0.json"
+)
+"""The document of the rostering service, which is not part of the repository."""
+
 Rows: TypeAlias = list[dict[str, Any]]
 Routes: TypeAlias = dict[str, list[str]]
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,16 +12,12 @@ from schemas.ddl import not_null
 from schemas.rest.properties import top_level
 from schemas.rest.records import ALWAYS, PARENTS, Records
 from schemas.roster import PARTS, ROSTERING, AnyEntity
-from tests.api.conftest import Books, Client, District
+from tests.api.conftest import OFFICIAL, Books, Client, District
 
 ROOT = "/ims/oneroster/rostering/v1p2"
 BASE = f"https://hub.example.org{ROOT}"
 FIRST = "2026-04-01T00:00:00.123999Z"
 SECOND = "2026-05-01T00:00:00Z"
-OFFICIAL = (
-    Path(__file__).parents[3]
-    / "shared/reference/openapi/onerosterv1p2rostersservice_openapi3_v1p0.json"
-)
 PROFILE = "7b1f0c52-9f0a-4f3e-8f61-000000000001"
 ENTITIES = [entity for entity in ROSTERING if entity not in PARTS]
 JP = {"kana_given_name": "ハナコ", "kana_family_name": "ヤマダ", "home_class": "c-1"}

@@ -18,7 +18,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import orjson
@@ -37,10 +36,10 @@ from schemathesis.schemas import APIOperation
 from api.errors import TOKEN
 from api.rosters.operations import ROOT
 from schemas.scopes import CLIENT_SCOPES
+from tests.api.conftest import OFFICIAL
 from tests.api.openapi.conftest import SEED, Json, Village, pattern_of
 from tests.api.rosters.conftest import PUBLISHED
 
-OFFICIAL = Path("/work/shared/reference/openapi/onerosterv1p2rostersservice_openapi3_v1p0.json")
 CASES = int(os.environ.get("ROSTERHUB_CASES", "0"))
 FEW = 1
 SHARE = 0.8
@@ -195,7 +194,7 @@ class Contract:
         answer = self.session.request(**given, stream=True)
         if answer.headers.get("Content-Type", "").startswith(EVENT_STREAM):
             # There is no end to wait for: the first event will do.
-            answer._content = next(answer.iter_content(1 << 16), b"")  # noqa: SLF001
+            answer._content = next(answer.iter_content(1 << 16), b"")  # noqa: SLF001  # as reading it does
             answer.close()
         answer.content  # noqa: B018 -- reads it to its end
         return answer

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,9 +16,8 @@ from api.openapi.pages import DISCOVERY
 from api.rosters.filters import parse
 from api.rosters.operations import OPERATIONS, ROOT
 from schemas.roster.people import User
-from tests.api.conftest import Client
+from tests.api.conftest import OFFICIAL, Client
 
-OFFICIAL = Path("/work/shared/reference/openapi/onerosterv1p2rostersservice_openapi3_v1p0.json")
 Json = dict[str, Any]
 
 

@@ -1,19 +1,15 @@
 """The 41 operations: as the official document has them, and as a slow reader joins the rows."""
 
 import json
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 from jsonschema import Draft7Validator
 
 from api.rosters.operations import MEMBERS, OPERATIONS, ROOT, SINGLES, Operation
+from tests.api.conftest import OFFICIAL
 from tests.api.rosters.conftest import Json, Row, Tables, Town
 
-OFFICIAL = (
-    Path(__file__).parents[4]
-    / "shared/reference/openapi/onerosterv1p2rostersservice_openapi3_v1p0.json"
-)
 SCOPE = "https://purl.imsglobal.org/spec/or/v1p2/scope/"
 Ids: TypeAlias = set[str]
 
