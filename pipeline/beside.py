@@ -13,12 +13,12 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from uuid import UUID
 
 import polars as pl
 from psycopg.sql import SQL, Identifier
 
 from pipeline.ahead import ahead
+from pipeline.chunks import SCHEMA, prefix_of, remove
 from pipeline.claims import Claim
 from pipeline.database import Connection, beside
 from pipeline.opening import File
@@ -26,10 +26,7 @@ from pipeline.stage import copied, layout, names
 from pipeline.targets import Targets
 from schemas.columns import Ref
 from schemas.roster import AnyEntity
-from schemas.statements import load
 
-NAMED = load("pipeline", "staging.sql")
-SCHEMA = "rosterhub_staging"
 ROWS = 100_000  # of a chunk
 DEPTH = 8  # chunks that may wait; they wait in the database, not in memory
 FEW = 3  # a file is grouped by what a column names if it has this many times less runs than rows
@@ -127,28 +124,6 @@ def ordered(entity: AnyEntity, rows: pl.DataFrame) -> pl.DataFrame:
             if 1 < FEW * cells.ne_missing(cells.shift(1)).sum() < rows.height:
                 return rows
     return rows.sort("sourced_id")
-
-
-def prefix_of(run_id: UUID) -> str:
-    """What the tables of a run begin with."""
-    return f"run_{run_id.hex}_"
-
-
-def remove(db: Connection, beginning: str) -> int:
-    """Drop the staging tables whose names begin so; answer how many."""
-    found = db.execute(NAMED["tables"], {"beginning": beginning}).fetchall()
-    for (name,) in found:
-        db.execute(SQL("drop table if exists {}").format(Identifier(SCHEMA, name)))
-    return len(found)
-
-
-def sweep(db: Connection, control: Connection) -> int:
-    """Drop what runs that do not run any more have left; answer how many tables."""
-    names = [name for (name,) in db.execute(NAMED["tables"], {"beginning": "run_"})]
-    # In this order: a run that begins now has no table among these names.
-    running = {prefix_of(run_id) for (run_id,) in control.execute(NAMED["running"])}
-    left = {name.rsplit("_", 2)[0] + "_" for name in names} - running
-    return sum(remove(db, beginning) for beginning in left)
 
 
 def together(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -353,11 +353,6 @@ class Lines:
         return pl.read_ipc(io.BytesIO(obstore.get(self.store, key).bytes()))
 
 
-def forget(db: Connection, tenant_id: int, entity: AnyEntity) -> None:
-    """No line of the entity is known any more: its records were written."""
-    db.execute(SQL["forget"], {"tenant_id": tenant_id, "entity": entity.file})
-
-
 def parts(size: int) -> int:
     """How many parts the lines of a file of so many bytes take."""
     return size // PART + 1

@@ -2,8 +2,8 @@
 
 Dramatiq's own master stops everybody when one of its workers is killed (reliability 1.3). Here a
 process that dies is replaced within two seconds while the others go on, and all of them end with
-their supervisor. They are copies of it (`workers.forking`), so it loads what they need and begins no
-thread. Their metrics are collected in one place and served on one port, by a process of their own.
+their supervisor. They are copies of it (`workers.forking`), so it loads what they need and begins
+no thread. Their metrics are collected in one place and served on one port, by a process of its own.
 """
 
 # ruff: noqa: PLC0415 -- metrics are loaded once it is settled where they are collected

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workers.supervisor import Program
 
 KINDS = ("imports", "exports", "webhooks", "deltas", "service")
-PARTS = ("process", "webhooks", "attempts", "exports", "deltas", "audit", "heads", "objects")
+PARTS = ("process", "webhooks", "exports", "deltas", "service")
 """Of `workers`: those that can be loaded without data frames."""
 NEEDED = ("database_url", "redis_url", "secret_key")
 

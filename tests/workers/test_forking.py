@@ -88,7 +88,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 def test_a_copy_that_does_not_mind_signals_yet_ends_with_the_first() -> None:
-    """The parent's way of minding them is not the copy's: it would go on as if it were never told."""
+    """The parent's way of minding them is not the copy's, which would go on as if never told."""
     (facts,), _ = told("""
 stopping = asked_to_stop()
 def work():
