@@ -1,4 +1,4 @@
-"""The tables that a first load is staged in (`pipeline.beside`): their names, and who drops them."""
+"""The tables that a first load is staged in (`pipeline.beside`): names, and who drops them."""
 
 from uuid import UUID
 
