@@ -37,6 +37,8 @@ from schemas.rules import Finding
 
 DEPTH = 4
 """Batches that may wait for who stages them."""
+BEHIND_HEADER = 2
+"""The number of the first line that is a record."""
 NOTHING_MENDED = pl.Series("line", dtype=pl.Int64)
 
 
@@ -126,6 +128,18 @@ class Reader:
             self.rows[file.entity.file] += len(digests)
             self._advance(file, body.read)
             yield body, digests
+
+    def only(self, file: File, at: pl.Series) -> Iterator[Piece]:
+        """These lines of a file that was scanned, counted from 0 (ascending)."""
+        start = next_line = 0
+        for body in bodies(file) if len(at) else ():
+            next_line += body.height
+            end = int(at.search_sorted(next_line))
+            if start < end:
+                yield body.chosen(at.slice(start, end - start).cast(pl.Int64) + BEHIND_HEADER)
+            start = end
+            if end == len(at):
+                return
 
     def remember(self, db: Connection, claim: Claim) -> None:
         """Store what was found, and which mapping each file was read with: the run is to end."""
