@@ -44,7 +44,7 @@ from schemas.statements import load
 
 SQL = load("pipeline", "lines.sql")
 MEANING = 2  # raised when a line comes to mean something else though no rule changes its id
-PART = 64 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
+PART = 32 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
 MANY = 0.2  # share of unknown lines beyond which reading the whole file is quicker
 PATCHED = 0.1  # share of the records beyond which a patch becomes part of its base
 JOINED = 4_000_000  # digests that are searched at a time
@@ -413,6 +413,10 @@ class Book:
     def add(self, rows: pl.DataFrame) -> None:
         """Take `line`, `digest` and `sourced_id`."""
         self.spool.add(rows)
+
+    def rest(self) -> None:
+        """No more will come until it is read."""
+        self.spool.rest()
 
     def read(self) -> Iterator[pl.DataFrame]:
         """Every part."""
