@@ -26,6 +26,7 @@ from pipeline.found import Rows
 from pipeline.frames import Beyond, Checker, typed
 from pipeline.limits import Limits
 from pipeline.lines import Book
+from pipeline.memory import give_back
 from pipeline.opening import File, Package
 from pipeline.records.owners import owned
 from pipeline.repairs import mender
@@ -128,6 +129,7 @@ class Reader:
             self.rows[file.entity.file] += len(digests)
             self._advance(file, body.read)
             yield body, digests
+        give_back()
 
     def only(self, file: File, at: pl.Series) -> Iterator[Piece]:
         """These lines of a file that was scanned, counted from 0 (ascending)."""
@@ -167,6 +169,7 @@ class Reader:
                 self.findings.broke(Finding(rule=rules.text.NO_ROWS, file=file.source.name))
         if book := self.books.get(name):
             book.rest()
+        give_back()
 
     def _counted(self, file: File) -> Iterator[Piece]:
         """The file; rows count before they are handed on, for who stages them tells how many."""
