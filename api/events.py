@@ -172,7 +172,7 @@ async def page(
 
 def number(req: Request) -> int:
     """The number behind which a reader wants to begin."""
-    text = req.get_param("after") or "0"
+    text = req.get_param("after", default="0")
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise BadRequest("after is the sequence of an event.", field="after")
     return int(text)
