@@ -124,6 +124,12 @@ def of_run(
     }
 
 
+def client_of(data: Mapping[str, Any]) -> str | None:
+    """The client whose affair it is; None: it is the district's."""
+    client: str | None = data.get("metadata", {}).get("client")
+    return client
+
+
 class TooFat(ValueError):
     """An event has grown beyond what a doorbell says."""
 

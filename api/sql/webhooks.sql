@@ -180,7 +180,7 @@ with wanted as (
     where e.tenant_id = %(tenant_id)s
         and e.type <> 'webhook.test'
         and (w.events is null or e.type = any(w.events))
-        and rosterhub.rung(w.client, e.type, e.body)
+        and rosterhub.rung(w.client, e.type, e.client)
         and (%(since)s::timestamptz is null or e.created_at >= %(since)s)
         and (%(until)s::timestamptz is null or e.created_at < %(until)s)
         and (%(version)s::bigint is null or e.version >= %(version)s)

@@ -5,15 +5,17 @@
 
 set role rosterhub_owner;
 
+-- Whose export it tells of.
+alter table rosterhub.webhook_events add column client text;
+
 -- Whether an event is for a webhook of this client; null: one of the district, told everything.
-create function rosterhub.rung(client text, type text, body text) returns boolean
+create function rosterhub.rung(client text, type text, of_client text) returns boolean
 language sql
 immutable
 as $$
     select client is null or case
         when type like 'webhook.%' then false
-        when type like 'csv.export.%'
-            then coalesce(body::json #>> '{data,metadata,client}' = client, false)
+        when type like 'csv.export.%' then coalesce(of_client = client, false)
         else true
     end
 $$;
