@@ -6,7 +6,6 @@ field that is not on the list is left out, and of an exception its place and its
 a database quotes rows in its messages.
 """
 
-import json
 import logging
 import os
 import re
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
+import orjson
 import psycopg
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -46,11 +46,10 @@ TELLING = (OSError, ImportError, psycopg.OperationalError)
 
 def only_fields(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     """Leave out what is not on the list, and say so."""
-    unknown = event.keys() - FIELDS
-    if not unknown:
+    if event.keys() <= FIELDS:
         return event
     kept = {name: value for name, value in event.items() if name in FIELDS}
-    return kept | {"left_out": sorted(map(str, unknown))}
+    return kept | {"left_out": sorted(map(str, event.keys() - FIELDS))}
 
 
 def words_of_others(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
@@ -170,14 +169,13 @@ def straight_to(stream: TextIO) -> Processor:
 
     What the long way does to them costs as much as half of a request that is answered from memory.
     """
-    written_as = json.JSONEncoder(ensure_ascii=False).encode
-
     def written(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
         if logger.name != ACCESS:
             return event
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         line = {**event, "level": name, "logger": ACCESS, "timestamp": now}
-        stream.write(f"{written_as(only_fields(logger, name, line))}\n")
+        said = orjson.dumps(only_fields(logger, name, line), option=orjson.OPT_APPEND_NEWLINE)
+        stream.write(said.decode())
         stream.flush()
         raise structlog.DropEvent
 

@@ -35,7 +35,7 @@ from api.rosters.asof import SQL, version_at
 from api.rosters.binding import resolved
 from api.rosters.collation import SortKeys
 from api.rosters.operations import FIRST, Operation
-from api.rosters.pages import Headers, Kept, Pages, Store, Tell
+from api.rosters.pages import Headers, Kept, Pages, Repeatable, Store, Tell
 from api.rosters.paging import CURSOR, Page, kept, links, page_of
 from api.rosters.places import ANCHORED, STEP, Cursors, Learned, Memory, Resumed, Start
 from api.rosters.questions import Asking, Question
@@ -159,11 +159,22 @@ class Roster(ABC):
         """What is asked for, from wherever it can be had."""
         asked = Asked(req, caller_of(req), self._reader.sight_of(req), identifiers)
         tag = self._tag(asked, asked.caller.version)
+        found = None if has(req, tag) else await self._found(asked, tag)
+        await self._answer(req, resp, tag, found, again=True)
+
+    async def _answer(
+        self, req: Request, resp: Response, tag: str, found: Kept | None, *, again: bool
+    ) -> None:
+        """Send what was found, or say that the client has it; `again`: any number of times."""
+        tag = tag if found is None else found.tag
+        packed = None
         if has(req, tag):
             self._pages.told("unchanged")
             unchanged(req, resp, tag)
-            return
-        await deliver(req, resp, await self._found(asked, tag))
+        elif found is not None:
+            packed = await deliver(req, resp, found)
+        if again and (found is None or found.asked):
+            req.context.repeatable = Repeatable(tag, packed)
 
     async def _found(self, asked: Asked, tag: str) -> Kept:
         """The answer of the version that stood when the request came, or of a later one."""
@@ -300,12 +311,7 @@ class Collection(Roster):
             found = await self._made(asked, resumed)
         if found is not None:
             await self._remember(asked, found, drifted=drifted)
-            tag = found.tag
-        if has(req, tag):
-            self._pages.told("unchanged")
-            unchanged(req, resp, tag)
-        elif found is not None:
-            await deliver(req, resp, found)
+        await self._answer(req, resp, tag, found, again=not goes_on(req))
 
     async def _made(self, asked: Asked, resumed: Resumed | None = None) -> Kept:
         """Texts that are compared for the first time get their sort keys before the page."""
@@ -452,8 +458,7 @@ class Collection(Roster):
 
     async def _resumed(self, asked: Asked) -> Resumed | None:
         """Where the page of this client ended that is asked on from, by offset alone."""
-        query = asked.req.query_string
-        if "offset=" not in query or f"{CURSOR}=" in query:
+        if not goes_on(asked.req):
             return None
         page = page_of(asked.req, self._reader.page_default, self._reader.page_max)
         if not page.offset:
@@ -501,6 +506,12 @@ class Single(Roster):
         return Kept(tag, tenant_id, snapshot.version, 1, (), text)
 
 
+def goes_on(req: Request) -> bool:
+    """Whether a page may begin where another one ended that its client got before."""
+    query = req.query_string
+    return "offset=" in query and f"{CURSOR}=" not in query
+
+
 def has(req: Request, tag: str) -> bool:
     """Whether the client has these very bytes already, plain or compressed."""
     given = req.get_header("If-None-Match")
@@ -519,8 +530,8 @@ def described(tag: str) -> Headers:
     return (("ETag", f'"{tag}"'), ("Cache-Control", REVALIDATE), ("Vary", "Accept-Encoding"))
 
 
-async def deliver(req: Request, resp: Response, found: Kept) -> None:
-    """Send the answer, compressed if the client likes."""
+async def deliver(req: Request, resp: Response, found: Kept) -> bool:
+    """Send the answer, compressed if the client likes; tells whether."""
     counted(resp, found.records)
     resp.content_type = falcon.MEDIA_JSON
     packed = None
@@ -532,10 +543,11 @@ async def deliver(req: Request, resp: Response, found: Kept) -> None:
     if packed is None:
         resp.data = found.body
         resp.set_headers((*described(found.tag), *found.headers))
-        return
+        return False
     resp.data = packed
     coding = ("Content-Encoding", "gzip")
     resp.set_headers((*described(f"{found.tag}{PACKED}"), coding, *found.headers))
+    return True
 
 
 @lru_cache(maxsize=1024)
