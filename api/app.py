@@ -112,7 +112,7 @@ class Front(falcon.asgi.App[Request, Response]):
     """The app behind what needs not reach it."""
 
     def __init__(self, repeats: Repeats, middleware: list[Any]) -> None:
-        self._repeats = repeats
+        self.repeats = repeats
         super().__init__(middleware=[repeats, *middleware])
 
     async def __call__(  # type: ignore[override]  # as Falcon's own
@@ -121,8 +121,8 @@ class Front(falcon.asgi.App[Request, Response]):
         """Answer a request."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
-        elif not await self._repeats.answered(scope, send):
-            await super().__call__(scope, receive, self._repeats.noting(scope, send))
+        elif not await self.repeats.answered(scope, send):
+            await super().__call__(scope, receive, self.repeats.noting(scope, send))
 
 
 class Connections:

@@ -84,6 +84,7 @@ class Repeats:
         self._answers = answers
         self._secret = token_bytes(32)
         self._known: dict[bytes, Repeat] = {}
+        pages.when_newer(self._known.clear)
 
     async def answered(self, scope: Scope, send: Send) -> bool:
         """Answer a request that was answered before; False: it goes the long way."""
@@ -102,7 +103,8 @@ class Repeats:
             scope[REFUSED] = error
             return False
         if found is not note.found:
-            self._known.clear()  # a new version, lens, limit: nothing of before is of use
+            if self._known.get(name) is repeat:
+                del self._known[name]  # a new version, lens or limit, or a scope less
             return False
         body = self._body(note.what)
         if body is None:

@@ -183,6 +183,11 @@ class Pages:
         self._making: dict[str, asyncio.Task[Kept]] = {}
         self._sharing: set[asyncio.Task[None]] = set()
         self._shared = (0.0, 0)  # since when, and how many bytes
+        self._forgetting: list[Callable[[], None]] = []
+
+    def when_newer(self, forget: Callable[[], None]) -> None:
+        """Have this done whenever what was answered of older versions is let go of."""
+        self._forgetting.append(forget)
 
     def tag(self, *parts: object) -> str:
         """The name of an answer, which nobody else can make."""
@@ -259,6 +264,8 @@ class Pages:
             if kept.tenant_id == tenant_id and kept.version < version
         ]:
             self._drop(tag)
+        for forget in self._forgetting:
+            forget()
 
     def _share(self, kept: Kept) -> None:
         """Put what is asked for again where other processes find it, behind the answer."""

@@ -199,3 +199,17 @@ def test_what_goes_on_by_offset_is_looked_at_each_time(
 ) -> None:
     asked(hub, key, 4, f"{USERS}?limit=10&offset=10")
     assert len(long_ways) == 4
+
+
+def test_of_an_older_version_nothing_is_remembered(
+    hub: Client, key: str, books: Books, town: District
+) -> None:
+    """Addresses may hold what somebody looked for, and an erasure is a version, too."""
+    assert isinstance(hub.app, Front)
+    known = hub.app.repeats._known  # noqa: SLF001 -- what is in memory is said nowhere else
+    for path in (USERS, f"{USERS}?filter=givenName='canary'", f"{USERS}/u-1"):
+        asked(hub, key, path=path)
+    assert len(known) == 3
+    books.publish(town.tenant_id, {"users": []}, "2026-04-02T00:00:00Z")
+    asked(hub, key, 1)
+    assert not known
