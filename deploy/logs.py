@@ -6,6 +6,7 @@ field that is not on the list is left out, and of an exception its place and its
 a database quotes rows in its messages.
 """
 
+import json
 import logging
 import os
 import re
@@ -15,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
-import orjson
 import psycopg
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -169,13 +169,14 @@ def straight_to(stream: TextIO) -> Processor:
 
     What the long way does to them costs as much as half of a request that is answered from memory.
     """
+    written_as = json.JSONEncoder(ensure_ascii=False).encode
+
     def written(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
         if logger.name != ACCESS:
             return event
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         line = {**event, "level": name, "logger": ACCESS, "timestamp": now}
-        said = orjson.dumps(only_fields(logger, name, line), option=orjson.OPT_APPEND_NEWLINE)
-        stream.write(said.decode())
+        stream.write(f"{written_as(only_fields(logger, name, line))}\n")
         stream.flush()
         raise structlog.DropEvent
 
