@@ -71,6 +71,10 @@ class Kept:
             self._packed = gzip.compress(self.body, LEVEL, mtime=0)
         return self._packed
 
+    def as_sent(self, *, packed: bool) -> bytes | None:
+        """The bytes of an answer that was sent like this before; None: not by this one."""
+        return self._packed if packed else self.body
+
     @property
     def size(self) -> int:
         """The bytes that are kept."""
@@ -80,6 +84,17 @@ class Kept:
         """The answer as bytes."""
         head = orjson.dumps([self.version, self.records, self.headers, self.last])
         return len(head).to_bytes(4, "big") + head + self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Repeatable:
+    """An answer of which nothing but its tag has to be known to give it again.
+
+    `packed`: as which of its bytes; None: none, for the client has them.
+    """
+
+    tag: str
+    packed: bool | None
 
 
 OVERHEAD = 1024  # bytes of an answer beside its body
@@ -168,6 +183,11 @@ class Pages:
         self._making: dict[str, asyncio.Task[Kept]] = {}
         self._sharing: set[asyncio.Task[None]] = set()
         self._shared = (0.0, 0)  # since when, and how many bytes
+        self._forgetting: list[Callable[[], None]] = []
+
+    def when_newer(self, forget: Callable[[], None]) -> None:
+        """Have this done whenever what was answered of older versions is let go of."""
+        self._forgetting.append(forget)
 
     def tag(self, *parts: object) -> str:
         """The name of an answer, which nobody else can make."""
@@ -244,6 +264,8 @@ class Pages:
             if kept.tenant_id == tenant_id and kept.version < version
         ]:
             self._drop(tag)
+        for forget in self._forgetting:
+            forget()
 
     def _share(self, kept: Kept) -> None:
         """Put what is asked for again where other processes find it, behind the answer."""
