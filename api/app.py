@@ -385,6 +385,7 @@ def reading(
         sights,
         pages,
         places,
+        settings.work_folder,
     )
     return {
         operation.route: (Single if operation.single else Collection)(operation, reader)

@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 
 from api.coalesce import Coalesced
 from api.redis import Redis
+from api.rosters.laid import Laid
 
 MIB = 1 << 20
 LIVES = 60  # seconds in Redis
@@ -50,7 +51,8 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 class Kept:
     """An answer: of which version, how many records it has, and the key of the last one.
 
-    `last` is None where no page follows, or the order is another than that of the identifiers.
+    `last` is None where no page follows, or the order is another than that of the identifiers. A
+    large answer is `laid` down and has no `body`; it is sent and not kept.
     """
 
     tag: str
@@ -60,6 +62,7 @@ class Kept:
     headers: Headers
     body: bytes
     last: str | None = None
+    laid: Laid | None = None
     asked: int = 0
     _packed: bytes | None = field(default=None, init=False)
 
@@ -238,7 +241,8 @@ class Pages:
     def _keep(self, kept: Kept) -> Kept:
         """Keep an answer under its own tag, which is a later one than was asked for at times."""
         self._forget(kept.tenant_id, kept.version)
-        if kept.size * EIGHTH > self._room or kept.version < self._newest[kept.tenant_id]:
+        fits = kept.laid is None and kept.size * EIGHTH <= self._room
+        if not fits or kept.version < self._newest[kept.tenant_id]:
             return kept
         self._drop(kept.tag)
         self._kept[kept.tag] = kept

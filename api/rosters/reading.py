@@ -15,6 +15,7 @@ from functools import lru_cache
 from hashlib import sha512
 from http import HTTPStatus
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import falcon
@@ -33,8 +34,9 @@ from api.rosters import selects
 from api.rosters.asof import SQL, version_at
 from api.rosters.binding import resolved
 from api.rosters.collation import SortKeys
+from api.rosters.laid import Laid
 from api.rosters.operations import FIRST, Operation
-from api.rosters.pages import Headers, Kept, Pages, Repeatable, Store, Tell
+from api.rosters.pages import LEVEL, Headers, Kept, Pages, Repeatable, Store, Tell
 from api.rosters.paging import CURSOR, Page, kept, links, page_of
 from api.rosters.parts import Awaited, array_of
 from api.rosters.places import ANCHORED, STEP, Cursors, Learned, Memory, Resumed, Start
@@ -107,7 +109,10 @@ ALONE = b"nobody else reads this".ljust(64)
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What every read of rosters works with; `patience` is for what has to be made first."""
+    """What every read of rosters works with.
+
+    `patience` is for what has to be made first, `folder` for large answers that wait to be sent.
+    """
 
     database: Database
     sort_keys: SortKeys
@@ -118,6 +123,7 @@ class Reader:
     sight_of: Callable[[Request], Sight] = sight_of
     pages: Pages = field(default_factory=Pages)
     places: Places = field(default_factory=alone)
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,7 @@ class Read:
     records: int = 0
     last: str = ""
     follows: bool = False
-    pieces: list[bytes] = field(default_factory=list)
+    pieces: list[bytes] | Laid = field(default_factory=list)
     part: tuple[Sequence[DictRow], Awaited] | None = None
 
 
@@ -367,6 +373,8 @@ class Collection(Roster):
         else:
             start = Start(skip=page.offset)
         read = Read(snapshot.version, total)
+        if page.limit > AT_ONCE:
+            read.pieces = Laid(self._reader.folder)
         read.follows = not resumes and page.offset + page.limit < total
         async for rows in self._rows(snapshot, question, start, more=int(resumes)):
             await self._write(read, question)
@@ -399,9 +407,15 @@ class Collection(Roster):
             ("X-Total-Count", str(read.total)),
             ("Link", links(asked.req, page, read.total, self._reader.base, following)),
         )
-        body = b'{"%s":[%s]' % (self.operation.key.encode(), b",".join(read.pieces))
         said = remarks(asked.req, question)
-        body += b"," + dump(said)[1:] if said else b"}"
+        head = b'{"%s":[' % self.operation.key.encode()
+        tail = b"]," + dump(said)[1:] if said else b"]}"
+        body, laid = b"", None
+        if isinstance(read.pieces, Laid):
+            laid = read.pieces
+            laid.head, laid.tail = head, tail
+        else:
+            body = head + b",".join(read.pieces) + tail
         return Kept(
             self._tag(asked, read.version, *(() if behind is None else (behind,))),
             asked.caller.tenant,
@@ -410,6 +424,7 @@ class Collection(Roster):
             headers,
             body,
             read.last if cursor else None,
+            laid,
         )
 
     async def _look_for_parents(self, snapshot: Snapshot, question: Question) -> None:
@@ -558,8 +573,11 @@ async def deliver(req: Request, resp: Response, found: Kept) -> bool:
     """Send the answer, compressed if the client likes; tells whether."""
     counted(resp, found.records)
     resp.content_type = falcon.MEDIA_JSON
+    takes = takes_gzip(req.get_header("Accept-Encoding") or "")
+    if found.laid is not None:
+        return stream(resp, found, found.laid, packed=takes)
     packed = None
-    if takes_gzip(req.get_header("Accept-Encoding") or ""):
+    if takes:
         if len(found.body) > OF_ITS_OWN:
             packed = await asyncio.to_thread(found.pack)
         else:
@@ -572,6 +590,19 @@ async def deliver(req: Request, resp: Response, found: Kept) -> bool:
     coding = ("Content-Encoding", "gzip")
     resp.set_headers((*described(f"{found.tag}{PACKED}"), coding, *found.headers))
     return True
+
+
+def stream(resp: Response, found: Kept, laid: Laid, *, packed: bool) -> bool:
+    """Send a large answer as it lies there; tells whether compressed."""
+    tag = f"{found.tag}{PACKED}" if packed else found.tag
+    resp.set_headers((*described(tag), *found.headers))
+    if packed:
+        resp.set_header("Content-Encoding", "gzip")
+        resp.stream = laid.packed(LEVEL)
+    else:
+        resp.content_length = len(laid)
+        resp.stream = laid.chunks()
+    return packed
 
 
 @lru_cache(maxsize=1024)
