@@ -68,7 +68,7 @@ SETTINGS: Mapping[str, object] = {
 }
 
 SECONDS, DISTRICTS, WRITERS = map(
-    int, (os.environ.get("ROSTERHUB_FEED_STORM") or "4/3/4").split("/")
+    int, (os.environ.get("ROSTERHUB_FEED_STORM") or "4/2/4").split("/")
 )
 IMPORTS = int(os.environ.get("ROSTERHUB_FEED_IMPORTS") or 4)
 LONG = SECONDS > 30
@@ -78,7 +78,7 @@ PEOPLE = 120
 GENERATIONS = 12
 TRIES = 20
 """How many imports more there are if not every consumer was hit yet."""
-GAZE = 0.4 if LONG else 0.15  # seconds between two looks of a client at its run
+GAZE = 0.4 if LONG else 0.25  # seconds between two looks of a client at its run
 WAIT = 10 if LONG else 2  # seconds that those wait who wait for news
 
 
@@ -215,17 +215,19 @@ class Faults:
                 if over.wait(0.02):
                     return
             run_id, fence, worker = self.dice.choice(found)
-            self._kill("imports", int(worker.rpartition(":")[2]))
-            self.runs.append((str(run_id), fence))
+            if self._kill("imports", int(worker.rpartition(":")[2])):
+                self.runs.append((str(run_id), fence))
 
     def _kill_preparer(self, _: threading.Event) -> None:
         for pid in self.hub.workers("deltas"):
             self._kill("deltas", pid)
 
-    def _kill(self, kind: str, pid: int) -> None:
-        with suppress(ProcessLookupError):
+    def _kill(self, kind: str, pid: int) -> bool:
+        with suppress(ProcessLookupError):  # it is dead, and nobody has noticed yet
             os.kill(pid, signal.SIGKILL)
             self.workers[kind] += 1
+            return True
+        return False
 
     def _end_session(self, over: threading.Event) -> None:
         with self.hub.database() as db:
