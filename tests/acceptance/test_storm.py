@@ -79,6 +79,7 @@ GENERATIONS = 12
 TRIES = 20
 """How many imports more there are if not every consumer was hit yet."""
 GAZE = 0.4 if LONG else 0.25  # seconds between two looks of a client at its run
+LONGEST = 4 * PATIENCE  # seconds in which whatever was asked for ends, in a line of many
 WAIT = 10 if LONG else 2  # seconds that those wait who wait for news
 
 
@@ -108,6 +109,8 @@ class Writer:
     dice: random.Random
     first: int
     """Which of the deeds comes first, so that a short storm has all of them."""
+    agrees: float = 0.7
+    """How often changes are approved."""
     asked: list[tuple[str, str]] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -122,32 +125,32 @@ class Writer:
             if run_id is None:
                 over.wait(GAZE)
             else:
-                self._settle(run_id)
+                self.settle(run_id)
 
     def _import(self) -> str | None:
         pushes = changed if self.dice.random() < 0.9 else fewer
-        return self._push("import", pushes(self.dice.randrange(GENERATIONS)))
+        return self.push("import", pushes(self.dice.randrange(GENERATIONS)))
 
     def _delta(self) -> str | None:
-        return self._push("delta", some(self.dice.randrange(GENERATIONS)))
+        return self.push("delta", some(self.dice.randrange(GENERATIONS)))
 
     def _review(self) -> str | None:
-        return self._push("review", changed(self.dice.randrange(GENERATIONS)), apply="review")
+        return self.push("review", changed(self.dice.randrange(GENERATIONS)), apply="review")
 
     def _undo(self) -> str | None:
         [newest, *_] = self.client.get("/api/v1/versions", params={"limit": 1})["items"]
         version = newest["version"] - self.dice.randrange(3)
-        return self._ask("undo", f"/api/v1/versions/{version}/undo") if version > 1 else None
+        return self.ask("undo", f"/api/v1/versions/{version}/undo") if version > 1 else None
 
     def _erase(self) -> str | None:
         offset = self.dice.randrange(PEOPLE)
         [user] = self.client.page("users", limit=1, offset=offset).json()["users"]
         erased: Json = {"users": [user["sourcedId"]], "reference": "2026-17"}
-        return self._ask("erasure", "/api/v1/erasures", json=erased)
+        return self.ask("erasure", "/api/v1/erasures", json=erased)
 
-    def _push(self, kind: str, push: Push, apply: str = "at_once") -> str | None:
+    def push(self, kind: str, push: Push, apply: str = "at_once") -> str | None:
         meant = {"entity": push.entity, "mode": push.mode, "apply": apply}
-        return self._ask(
+        return self.ask(
             kind,
             "/api/v1/imports",
             params={name: word for name, word in meant.items() if word},
@@ -155,7 +158,7 @@ class Writer:
             headers={"Content-Type": "text/csv" if push.entity else "application/zip"},
         )
 
-    def _ask(
+    def ask(
         self, kind: str, path: str, headers: dict[str, str] | None = None, **how: object
     ) -> str | None:
         """Ask until there is an answer, for one thing: the key says that it is the same."""
@@ -169,9 +172,10 @@ class Writer:
         self.asked.append((kind, run_id))
         return run_id
 
-    def _settle(self, run_id: str) -> None:
-        while (run := self.client.settled(run_id))["state"] in WAITING:
-            word = "approve" if self.dice.random() < 0.7 else "reject"
+    def settle(self, run_id: str) -> Json:
+        """The run as it has ended; what waits for an answer is given one."""
+        while (run := self.client.settled(run_id, LONGEST))["state"] in WAITING:
+            word = "approve" if self.dice.random() < self.agrees else "reject"
             body: Json | None = {"diff": run["diff"]} if word == "approve" else None
             path = f"/api/v1/imports/{run_id}"
             answer = self.client.ask("POST", f"{path}/{word}", json=body)
@@ -180,6 +184,7 @@ class Writer:
                 answer.status_code == HTTPStatus.CONFLICT
             ):  # the roster has moved, or it was answered
                 self.client.ask("POST", f"{path}/reject")
+        return run
 
 
 # --- Who dies ----------------------------------------------------------------------------------
@@ -406,7 +411,7 @@ class Life:
 class Lives:
     """Consumers from the beginning, from the middle on, and one with a bug."""
 
-    client: Client
+    writer: Writer
     first: Life
     late: Life
     careless: Life
@@ -435,7 +440,7 @@ class Lives:
         for life in self.all:
             life.die()
 
-    def pass_by(self, dice: random.Random) -> None:
+    def pass_by(self, dice: random.Random, quiet: threading.Event) -> None:
         """Let a district change and be undone, until it was enough and all were hit."""
         over = threading.Event()
         with ThreadPoolExecutor(1) as pool, ExitStack() as ended:
@@ -446,32 +451,36 @@ class Lives:
             ended.callback(over.set)
             number = 0
             while number < IMPORTS or not all(life.hits for life in self.all):
+                assert not quiet.is_set(), "it is over with everything"
                 assert number < IMPORTS + TRIES, "the kills hit nothing"
                 if number == IMPORTS // 2:
                     self.late.live()
-                self.undos += happened(self.client, number)
+                self.undos += happened(self.writer, number)
                 number += 1
             over.set()
             killing.result()
-            self.undos += happened(self.client, number)  # nobody dies while they read this
+            self.undos += happened(self.writer, number)  # nobody dies while they read this
             self.imports = number + 1
-            self.last = caught_up(self.client)
+            self.last = caught_up(self.writer.client)
             wait_until(lambda: all(life.has(self.last) for life in self.all), "all have read all")
 
 
-def happened(client: Client, number: int) -> bool:
+def happened(writer: Writer, number: int) -> bool:
     """An import, approved if it would redo what was undone; whether it was undone, too."""
     push = changed(number % GENERATIONS) if number else package("first", users=PEOPLE, schools=2)
-    run = client.settled(push.to(client))
-    if run["state"] in WAITING:
-        client.post(f"/api/v1/imports/{run['id']}/approve", {"diff": run["diff"]})
-        run = client.settled(run["id"])
-    assert run["state"] == "applied", run
+    run = ended(writer, writer.push("import", push))
     if not run["version"] or not number % 3:
         return False
-    undo = client.settled(str(client.post(f"/api/v1/versions/{run['version']}/undo")["id"]))
-    assert undo["state"] == "applied", undo
-    return True
+    undo = ended(writer, writer.ask("undo", f"/api/v1/versions/{run['version']}/undo"))
+    return bool(undo["state"] == "applied")
+
+
+def ended(writer: Writer, run_id: str | None) -> Json:
+    """A run as it has ended, well or by having been killed too often."""
+    assert run_id is not None
+    run = writer.settle(run_id)
+    assert run["state"] in ("applied", "failed"), run
+    return run
 
 
 # --- The storm ---------------------------------------------------------------------------------
@@ -581,7 +590,8 @@ def consumers(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Lives:
         Life(folder / name, client.again(patient=True), careless=name == "careless")
         for name in ("first", "late", "careless")
     )
-    return Lives(client.again(patient=True), first, late, careless)
+    writer = Writer(client.again(patient=True), random.Random(SEED), 0, agrees=1.0)
+    return Lives(writer, first, late, careless)
 
 
 def passed(storm: Storm) -> None:
@@ -593,7 +603,7 @@ def passed(storm: Storm) -> None:
         following += [pool.submit(each.follow, quiet) for each in everybody]
         raging = pool.submit(storm.faults.rage, calm)
         writing = [pool.submit(each.write, over) for town in storm.towns for each in town.writers]
-        living = pool.submit(storm.lives.pass_by, random.Random(SEED))
+        living = pool.submit(storm.lives.pass_by, random.Random(SEED), quiet)
         try:
             until = time.monotonic() + SECONDS
             while time.monotonic() < until or not (storm.faults.came and storm.asked >= KINDS):
@@ -611,7 +621,7 @@ def passed(storm: Storm) -> None:
                 for poller in town.everybody:
                     poller.last = town.last
             for each in following[len(storm.naive) :]:
-                each.result(PATIENCE)
+                each.result(LONGEST)
             living.result()
         finally:
             for event in (over, calm, quiet):
