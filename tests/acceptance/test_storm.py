@@ -60,25 +60,24 @@ from tests.acceptance.pushes import Push, delta_of, package
 
 pytestmark = pytest.mark.chaos
 
-SETTINGS: Mapping[str, object] = {
-    "import_processes": 2,
-    "export_processes": 0,
-    "gateway_processes": 1,
-    "rate_limit": 1_000_000,
-}
-
 SECONDS, DISTRICTS, WRITERS = map(
     int, (os.environ.get("ROSTERHUB_FEED_STORM") or "4/2/4").split("/")
 )
 IMPORTS = int(os.environ.get("ROSTERHUB_FEED_IMPORTS") or 4)
 LONG = SECONDS > 30
+SETTINGS: Mapping[str, object] = {
+    "import_processes": 3 if LONG else 2,
+    "export_processes": 0,
+    "gateway_processes": 1,
+    "rate_limit": 1_000_000,
+}
 HELD = 0.25
 """The share of deletions that holds a run."""
 PEOPLE = 120
 GENERATIONS = 12
 TRIES = 20
 """How many imports more there are if not every consumer was hit yet."""
-GAZE = 0.4 if LONG else 0.25  # seconds between two looks of a client at its run
+GAZE = 1.0 if LONG else 0.25  # seconds between two looks of a client at its run
 LONGEST = 4 * PATIENCE  # seconds in which whatever was asked for ends, in a line of many
 WAIT = 10 if LONG else 2  # seconds that those wait who wait for news
 
@@ -204,8 +203,8 @@ class Faults:
     def rage(self, over: threading.Event) -> None:
         ones = (self._kill_importer, self._end_session, self._kill_preparer, self._crash)
         often = (self._end_session, self._kill_importer) * 3
-        faults = cycle((*ones, *often, self._kill_preparer))
-        while not over.wait(self.dice.uniform(0.3, 1.7 if LONG else 0.7)):
+        faults = cycle((*ones, *often, self._kill_preparer, *often))
+        while not over.wait(self.dice.uniform(0.3, 2.0 if LONG else 0.7)):
             with suppress(psycopg.OperationalError):
                 next(faults)(over)
 
@@ -283,8 +282,8 @@ BUSY: LiteralString = """
 
 EARLY = Pace("from the empty district, slowly", limit=200, pause=1.5)
 PACES = (
-    Pace("from the beginning, fast", limit=1000, pause=0.25),
-    Pace("a few at a time", limit=40, pause=0.25),
+    Pace("from the beginning, fast", limit=1000, pause=GAZE / 2),
+    Pace("a few at a time", limit=40, pause=GAZE / 2),
 )
 WAITS = Pace("from now on, waiting", limit=500, wait=WAIT)
 LENSED = (
@@ -302,7 +301,7 @@ NAIVE: LiteralString = """
     create function naive.told() returns trigger language plpgsql security definer as $$
     begin
         insert into naive.log (tenant_id, sourced_id) select tenant_id, sourced_id from changed;
-        perform pg_sleep(random() * 0.05);
+        perform pg_sleep(random() * 0.1);
         return null;
     end $$;
     create trigger inserted after insert on users referencing new table as changed
@@ -325,10 +324,11 @@ class Naive:
     hub: Hub
     by: str
     told: list[int] = field(default_factory=list)
+    last: object = None
 
     def follow(self, over: threading.Event) -> None:
         query = f"select id, {self.by} from naive.log where {self.by} > %s order by {self.by}"
-        last: object = 0 if self.by == "id" else "-infinity"
+        self.last = 0 if self.by == "id" else "-infinity"
         url, ending = plain(self.hub.settings.database_url), False
         while not ending:
             with (
@@ -337,11 +337,18 @@ class Naive:
             ):
                 while not ending:
                     ending = over.is_set()
-                    rows = db.execute(query.encode(), [last]).fetchall()
+                    rows = db.execute(query.encode(), [self.last]).fetchall()
                     self.told += [number for number, _ in rows]
-                    last = rows[-1][1] if rows else last
+                    self.last = rows[-1][1] if rows else self.last
                     time.sleep(0.01)
             over.wait(0.1)
+
+    def has_lost(self) -> bool:
+        """Whether there is something behind what it remembers that it was never told."""
+        query = f"select id from naive.log where {self.by} < %s"
+        with suppress(psycopg.OperationalError), self.hub.database() as db:
+            return not {row for (row,) in db.execute(query.encode(), [self.last])} <= {*self.told}
+        return False
 
     def verdict(self) -> Verdict:
         return judged(self.told, [row for (row,) in self.hub.rows("select id from naive.log")])
@@ -426,7 +433,7 @@ class Lives:
     def kill(self, dice: random.Random, over: threading.Event) -> None:
         """At any moment, and then at one when it writes whoever was seldom killed so."""
         for number in count():
-            if over.wait(dice.uniform(0.02, 0.3)):
+            if over.wait(dice.uniform(0.02, 1.0 if LONG else 0.3)):
                 return
             alive = [each for each in self.all if each.process is not None]
             life = min(alive, key=lambda each: each.hits) if number % 2 else dice.choice(alive)
@@ -514,6 +521,14 @@ class Storm:
     faults: Faults
     naive: list[Naive]
     seconds: float = 0.0
+
+    def is_complete(self) -> bool:
+        """Whether there was of everything something."""
+        return (
+            self.faults.came
+            and self.asked >= KINDS
+            and all(naive.has_lost() for naive in self.naive)
+        )
 
     @property
     def asked(self) -> set[str]:
@@ -606,7 +621,7 @@ def passed(storm: Storm) -> None:
         living = pool.submit(storm.lives.pass_by, random.Random(SEED), quiet)
         try:
             until = time.monotonic() + SECONDS
-            while time.monotonic() < until or not (storm.faults.came and storm.asked >= KINDS):
+            while time.monotonic() < until or not storm.is_complete():
                 assert time.monotonic() < until + PATIENCE, (storm.faults, storm.asked)
                 assert not raging.done(), raging.result()
                 time.sleep(0.1)
