@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier, Literal
 
 from schemas.moments import SERVED
-from tests.acceptance.conftest import PATIENCE, Client, Json
+from tests.acceptance.conftest import Client, Json
 from tests.acceptance.consumer import FEED, Copy, Sums, cursor_in
 
 Event: TypeAlias = tuple[int, str, str, str]
@@ -206,10 +206,10 @@ def checksums(client: Client, version: int | None = None) -> Sums:
     }
 
 
-def caught_up(client: Client) -> int:
+def caught_up(client: Client, patience: float) -> int:
     """The newest version, once the feed is prepared up to it."""
     newest = int(client.get("/api/v1/versions", params={"limit": 1})["items"][0]["version"])
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + patience
     while client.get("/api/v1/checksums")["version"] < newest:
         assert time.monotonic() < until, f"version {newest} is not prepared"
         time.sleep(0.05)

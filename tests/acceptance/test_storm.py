@@ -22,7 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -455,6 +455,7 @@ class Lives:
             self.first.live()
             self.careless.live()
             killing = pool.submit(self.kill, dice, over)
+            ended.callback(wait, [killing])  # it may be about to bring somebody back to life
             ended.callback(over.set)
             number = 0
             while number < IMPORTS or not all(life.hits for life in self.all):
@@ -468,7 +469,7 @@ class Lives:
             killing.result()
             self.undos += happened(self.writer, number)  # nobody dies while they read this
             self.imports = number + 1
-            self.last = caught_up(self.writer.client)
+            self.last = caught_up(self.writer.client, LONGEST)
             wait_until(lambda: all(life.has(self.last) for life in self.all), "all have read all")
 
 
@@ -632,7 +633,7 @@ def passed(storm: Storm) -> None:
             for each in writing:
                 each.result()
             for town in storm.towns:
-                town.last = caught_up(town.client)
+                town.last = caught_up(town.client, LONGEST)
                 for poller in town.everybody:
                     poller.last = town.last
             for each in following[len(storm.naive) :]:
