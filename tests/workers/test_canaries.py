@@ -280,7 +280,7 @@ def follow(site: Site) -> None:
             [tenant_id, profile],
         )
     vault = Vault(plain(settings.secret_key))
-    made = Packages(site.hub.store, FeedLines(""), Path(settings.object_store).parent)
+    made = Packages(site.hub.store, FeedLines(""))
     with connect(plain(settings.database_url)) as db:
         assert prepare(db, vault, tenant_id)
         while made.step(db, vault, tenant_id):
