@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import structlog
 from falcon.asgi import Request, Response
 
+from api.caller import Caller
+
 ID = "X-Request-ID"
 WELL_FORMED = re.compile(r"[0-9A-Fa-f-]{16,64}")  # a name or an address is none
 UNMATCHED = "unmatched"
@@ -35,8 +37,7 @@ class Answers:
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Take or give an id, and start the clock."""
-        given = req.get_header(ID) or ""
-        req.context.id = given if WELL_FORMED.fullmatch(given) else token_hex(16)
+        req.context.id = id_of(req.get_header(ID) or "")
         req.context.caller = None
         req.context.address = None
         req.context.began = time.perf_counter()
@@ -48,22 +49,44 @@ class Answers:
         """Add the headers, then write down what happened."""
         resp.set_headers(self._always)
         secure(resp)
-        seconds = time.perf_counter() - req.context.began
-        route = req.uri_template or UNMATCHED
-        self._observe(known(req.method), route, resp.status_code, seconds)
-        caller = req.context.caller
+        self.tell(
+            known(req.method),
+            req.uri_template or UNMATCHED,
+            resp.status_code,
+            seconds=time.perf_counter() - req.context.began,
+            caller=req.context.caller,
+            request_id=req.context.id,
+        )
+
+    def tell(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        *,
+        seconds: float,
+        caller: Caller | None,
+        request_id: str,
+    ) -> None:
+        """Write down what happened."""
+        self._observe(method, route, status, seconds)
         if self._log is None:
             self._log = log.bind()  # as it is configured by now, which takes longer than the line
         self._log.info(
             "request",
-            method=req.method,
+            method=method,
             route=route,
-            status=resp.status_code,
+            status=status,
             ms=round(seconds * 1000, 1),
             key=caller and caller.key_id,
             client=caller and caller.client,
-            request_id=req.context.id,
+            request_id=request_id,
         )
+
+
+def id_of(given: str) -> str:
+    """The id of a request: what came with it, if it looks like one, or a new one."""
+    return given if WELL_FORMED.fullmatch(given) else token_hex(16)
 
 
 ALWAYS = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import falcon.asgi
 from falcon.asgi import Request, Response
@@ -74,10 +74,12 @@ from api.proposals import Approve, Exclude, Reject, RunCsv, RunDiff, RunNdjson, 
 from api.rates import Rates
 from api.redis import Redis
 from api.rekey import RekeyCsv, RekeyNdjson, RunRekey
+from api.repeats import Receive, Repeats, Scope, Send
 from api.rosters.collation import SortKeys
 from api.rosters.lenses import Sights
 from api.rosters.operations import OPERATIONS, OPERATIONS_1P1
-from api.rosters.reading import Collection, Reader, Single, shared
+from api.rosters.pages import Pages as RosterPages
+from api.rosters.reading import Collection, Places, Reader, Single, shared
 from api.schedules import Schedule, Schedules
 from api.segments import Segments
 from api.streams import Streams
@@ -106,6 +108,23 @@ class Gateway:
     streams: Streams
 
 
+class Front(falcon.asgi.App[Request, Response]):
+    """The app behind what needs not reach it."""
+
+    def __init__(self, repeats: Repeats, middleware: list[Any]) -> None:
+        self.repeats = repeats
+        super().__init__(middleware=[repeats, *middleware])
+
+    async def __call__(  # type: ignore[override]  # as Falcon's own
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+        elif not await self.repeats.answered(scope, send):
+            await super().__call__(scope, receive, self.repeats.noting(scope, send))
+
+
 class Connections:
     """Middleware: the database opens first and closes last."""
 
@@ -129,25 +148,25 @@ def create_gateway(
     objects, book = Objects(settings.object_store), Book(database, requests.registry)
     rates = Rates(redis, requests.limited)
     tokens = Tokens(vault, settings.base, settings.token_lifetime)
-    app: App = falcon.asgi.App(
-        middleware=[
+    credentials = Credentials(database, vault, tokens)
+    door = Door(credentials, Addresses(settings.proxies), rates, settings.rate_limit)
+    answers = Answers(requests.observe, settings.base)
+    pages, places = shared(vault, redis, settings.page_cache, requests.paged)
+    app = Front(
+        Repeats(door, pages, book, answers),
+        [
             Connections(database),
             book,
             objects,
             bell,
             streams,
-            Answers(requests.observe, settings.base),
+            answers,
             Audit(book),
             Limits(settings.query_max, settings.headers_max),
             Segments(),
             Cors(database),
-            Door(
-                Credentials(database, vault, tokens),
-                Addresses(settings.proxies),
-                rates,
-                settings.rate_limit,
-            ),
-        ]
+            door,
+        ],
     )
     app.req_options.keep_blank_qs_values = True  # `fields=` is wrong, not absent
     app.req_options.auto_parse_qs_csv = False  # a comma inside a filter is no list
@@ -164,7 +183,7 @@ def create_gateway(
         | exporting(settings, database, bell, streams, Files(vault, objects, teller(redis)))
         | erasing(settings, database, bell)
         | ringing(settings, vault, database, bell, streams)
-        | reading(settings, vault, database, redis, requests)
+        | reading(settings, database, Sights(vault), pages, places)
         | staying_in_step(settings, database, bell, streams, Packing(vault, objects, requests.fed))
         | auditing(database)
     )
@@ -353,7 +372,7 @@ def ringing(
 
 
 def reading(
-    settings: Settings, vault: Vault, database: Database, redis: Redis, requests: Requests
+    settings: Settings, database: Database, sights: Sights, pages: RosterPages, places: Places
 ) -> Routes:
     """The rosters, as the standard names them, and as its edition 1.1 does."""
     reader = Reader(
@@ -363,8 +382,10 @@ def reading(
         settings.page_default,
         settings.page_max,
         settings.query_timeout,
-        Sights(vault),
-        *shared(vault, redis, settings.page_cache, requests.paged),
+        sights,
+        pages,
+        places,
+        settings.work_folder,
     )
     return {
         operation.route: (Single if operation.single else Collection)(operation, reader)

@@ -53,21 +53,20 @@ class Audit:
 
     def _take(self, req: Request, resp: Response) -> None:
         context = req.context
-        self._book.take(
-            Seen(
-                speaker=getattr(context, "speaker", None) or speaker(req, context.caller),
-                method=known(req.method),
-                route=req.uri_template or "",
-                address=address_of(req),
-                status=resp.status_code,
-                code=getattr(context, "code", None),
-                at=datetime.now(UTC),
-                records=getattr(resp.context, "records", None),
-                named=getattr(context, "named", {}),
-                query=req.query_string,
-                request_id=context.id,
-            )
+        context.seen = Seen(
+            speaker=getattr(context, "speaker", None) or speaker(req, context.caller),
+            method=known(req.method),
+            route=req.uri_template or "",
+            address=address_of(req),
+            status=resp.status_code,
+            code=getattr(context, "code", None),
+            at=datetime.now(UTC),
+            records=getattr(resp.context, "records", None),
+            named=getattr(context, "named", {}),
+            query=req.query_string,
+            request_id=context.id,
         )
+        self._book.take(context.seen)
 
 
 def is_watched(req: Request, resource: object) -> bool:

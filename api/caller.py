@@ -19,12 +19,16 @@ DISTRICT = "X-RosterHub-District"
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a resource asks of its caller. `any_of`: one of these scopes is enough."""
+    """What a resource asks of its caller. `any_of`: one of these scopes is enough.
+
+    `own`: what it asks instead of a client, to whom it shows nothing but what is its own.
+    """
 
     scope: Scope | None = None
     administrator: bool = False
     district: bool = True
     any_of: frozenset[str] = field(default=frozenset(), kw_only=True)
+    own: Scope | None = field(default=None, kw_only=True)
 
 
 HUB = Needs(administrator=True, district=False)
@@ -88,8 +92,9 @@ def permit(caller: Caller, needs: Needs) -> None:
     """Refuse a caller who may not."""
     if needs.administrator and not caller.administrator:
         raise Forbidden("Only an administrator's key may do that.")
-    if needs.scope is not None and needs.scope not in caller.scopes:
-        raise Forbidden(f"The key lacks the scope {needs.scope}.", scope=needs.scope)
+    scope = needs.own if needs.own and caller.client else needs.scope
+    if scope is not None and scope not in caller.scopes:
+        raise Forbidden(f"The key lacks the scope {scope}.", scope=scope)
     if needs.any_of and needs.any_of.isdisjoint(caller.scopes):
         wanted = sorted(needs.any_of)
         raise Forbidden(f"One of these scopes is needed: {', '.join(wanted)}.", scopes=wanted)

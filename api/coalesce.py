@@ -15,6 +15,9 @@ Value = TypeVar("Value")
 Fetch: TypeAlias = Callable[[Mapping[Key, int]], Awaitable[Mapping[Key, Value]]]
 """Asked for keys, each with the number of those who wait for it; a key without a value is none."""
 
+TURNS = 4
+"""Of the loop, before a fetch: who has come by then, but has not got this far, shares it."""
+
 
 class Coalesced(Generic[Key, Value]):
     """Look-ups of one kind in one process."""
@@ -35,6 +38,8 @@ class Coalesced(Generic[Key, Value]):
     async def _run(self) -> None:
         try:
             while self._waiting:
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
                 asked, self._waiting = self._waiting, {}
                 await self._answer(asked)
         finally:

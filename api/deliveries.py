@@ -28,6 +28,7 @@ from schemas.webhooks import (
     DELIVERY_STATES,
     EVENTS,
     FAILURES,
+    as_seen,
     message_id,
     parsed_message_id,
 )
@@ -115,7 +116,7 @@ class Delivery(Resource):
         async with self._database.tenant(caller.tenant, snapshot=True) as connection:
             await one(connection, key)
             row = await delivery(connection, key | {"event_id": event_of(delivery_id)})
-        send(resp, as_json(row) | {"body": row["body"]})
+        send(resp, as_json(row) | {"body": as_seen(row["body"], row["lens"])})
 
 
 class Resend(Resource):

@@ -8,9 +8,10 @@ from typing import cast
 from falcon.asgi import Request, Response
 
 from api.addresses import Address, Addresses, within
-from api.caller import Guarded, permit
-from api.credentials import Credentials, Identified
-from api.rates import Rates, Wanted
+from api.caller import DISTRICT, Guarded, permit
+from api.credentials import Credentials, Identified, Proven
+from api.rates import Left, Rates, Wanted
+from api.tokens import Claims
 from schemas.errors import Forbidden
 
 
@@ -38,12 +39,34 @@ class Door:
         needs = cast("Guarded", resource).needs
         if needs is None:
             return
-        found = await self._credentials.identify(req)
-        req.context.caller = found.caller
+        found = await self._known(req)
+        req.context.found, req.context.caller = found, found.caller
         admit(found, address)
-        limit = found.rate_limit or self._rate_limit
-        await self._rates.spend(req, resp, Wanted(found.counted_as, limit))
+        await self._rates.spend(req, resp, self._wanted(found))
         permit(found.caller, needs)
+
+    async def _known(self, req: Request) -> Identified:
+        """Who asks; raises what was found out about that in front of the door already."""
+        if (refused := req.scope.get(REFUSED)) is not None:
+            raise cast("Exception", refused)
+        credential = self._credentials.presented(req)
+        return await self._credentials.identify(credential, req.get_header(DISTRICT))
+
+    async def again(self, by: Proven | Claims, named: str | None) -> Identified:
+        """Whoever was let in before, as they are by now."""
+        return await self._credentials.identify(by, named)
+
+    async def count(self, found: Identified) -> Left | None:
+        """Count a read of theirs, as `Rates.count` does."""
+        return await self._rates.count("GET", self._wanted(found))
+
+    def _wanted(self, found: Identified) -> Wanted:
+        """What the requests of a caller are counted against."""
+        return Wanted(found.counted_as, found.rate_limit or self._rate_limit)
+
+
+REFUSED = "rosterhub.refused"
+"""Of a scope: the error that identifying the caller has ended with."""
 
 
 def admit(found: Identified, address: Address | None) -> None:

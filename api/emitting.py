@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from api.database import Connection
 from schemas.statements import load
-from schemas.webhooks import EventType, envelope, of_run
+from schemas.webhooks import EventType, client_of, envelope, of_run
 
 SQL = load("schemas", "events.sql")
 
@@ -36,6 +36,7 @@ async def emit(
         "at": at,
         "body": envelope(event_type, at, number["district"], sequence, data),
         "only": only,
+        "client": client_of(data),
     }
     await connection.execute(SQL["add_event"], facts | written)
     return UUID(str(written["id"]))

@@ -8,7 +8,7 @@ after a look every two seconds.
 
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
@@ -27,7 +27,7 @@ from api.streams import Place, Streams, name_of, place
 from api.words import among
 from schemas.errors import BadRequest, Forbidden
 from schemas.statements import load
-from schemas.webhooks import EVENTS, EventType, message_id, stream
+from schemas.webhooks import EVENTS, EventType, as_seen, message_id, stream
 
 SQL = load("api", "events.sql")
 PATH = "/api/v1/events/history"
@@ -55,6 +55,7 @@ class Sees(NamedTuple):
 
     types: list[EventType]
     runs: bool
+    lens: Mapping[str, Any] | None
 
 
 def seen_by(caller: Caller) -> Sees:
@@ -63,7 +64,7 @@ def seen_by(caller: Caller) -> Sees:
     types = [each for each in EVENTS if about[each.partition(".")[0]] in caller.scopes]
     if not types:
         raise Forbidden("The key lacks the scopes imports, roster.read and settings.")
-    return Sees(types, "imports" in caller.scopes)
+    return Sees(types, "imports" in caller.scopes, caller.lens)
 
 
 class Events:
@@ -96,7 +97,9 @@ class Events:
             while not self._streams.ended():
                 async for row in self._behind(tenant_id, sees, at):
                     at = at._replace(sequence=row["sequence"])
-                    yield SSEvent(event=row["type"], event_id=at.name, text=row["body"])
+                    yield SSEvent(
+                        event=row["type"], event_id=at.name, text=as_seen(row["body"], sees.lens)
+                    )
                 for where, data in entries:
                     at = at._replace(said=where)
                     if sees.runs:
@@ -152,7 +155,10 @@ class History:
             types = [each for each in types if each == wanted]
         after = number(req)
         rows = await page(self._database, caller.tenant, types, after, limit)
-        items = [{"id": message_id(row["id"])} | orjson.loads(row["body"]) for row in rows]
+        items = [
+            {"id": message_id(row["id"])} | orjson.loads(as_seen(row["body"], caller.lens))
+            for row in rows
+        ]
         following = None
         if len(rows) == limit:
             kind = f"&type={wanted}" if wanted else ""
@@ -172,7 +178,7 @@ async def page(
 
 def number(req: Request) -> int:
     """The number behind which a reader wants to begin."""
-    text = req.get_param("after") or "0"
+    text = req.get_param("after", default="0")
     if not re.fullmatch(r"[0-9]{1,18}", text):
         raise BadRequest("after is the sequence of an event.", field="after")
     return int(text)

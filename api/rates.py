@@ -35,6 +35,7 @@ DEADLINE = 0.2  # seconds for an answer; later, and it counts as away
 KEY = "rosterhub:rate:"
 SCRIPT = (resources.files("api") / "rate.lua").read_text(encoding="utf-8")
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
 Outcome: TypeAlias = Literal["refused", "unchecked"]
 
@@ -49,11 +50,17 @@ class Wanted(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What remains after a request; `reset` is when more of it will."""
+    """What remains of a limit after a request; `reset` is when more of it will."""
 
     allowed: bool
+    limit: int
     remaining: int
     reset: int
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The same, as it is told."""
+        return tuple(zip(HEADERS, map(str, self[1:]), strict=True))
 
 
 @dataclass(slots=True)
@@ -95,23 +102,25 @@ class Rates:
 
     async def spend(self, req: Request, resp: Response, wanted: Wanted) -> None:
         """Count the request, tell what is left, or refuse it."""
+        left = await self.count(req.method, wanted)
+        if left is None:
+            return
+        resp.set_headers(left.headers)
+        if not left.allowed:
+            self._tell("refused")
+            raise RateLimited(left.reset)
+
+    async def count(self, method: str, wanted: Wanted) -> Left | None:
+        """Count a request; None: it passes uncounted, and that is told."""
         lease = self._leases.get(wanted.holder)
         while lease is None or not lease.answers(wanted.limit, 1):
             lease = await self._taking.get(wanted)
-        if lease.is_open and req.method in READS:
-            self._tell("unchecked")
-            return
-        found = self._alone(wanted) if lease.is_open else use(lease)
-        resp.set_headers(
-            [
-                ("RateLimit-Limit", str(wanted.limit)),
-                ("RateLimit-Remaining", str(found.remaining)),
-                ("RateLimit-Reset", str(found.reset)),
-            ]
-        )
-        if not found.allowed:
-            self._tell("refused")
-            raise RateLimited(found.reset)
+        if not lease.is_open:
+            return use(lease)
+        if method not in READS:
+            return self._alone(wanted)
+        self._tell("unchecked")
+        return None
 
     async def _take(self, asked: Mapping[Wanted, int]) -> dict[Wanted, Lease]:
         """A lease for everybody who waits, in one round trip."""
@@ -176,7 +185,8 @@ class Rates:
         left = wanted.limit - sum(buckets.values())
         if left > 0:
             buckets[now] = buckets.get(now, 0) + 1
-        return Left(left > 0, max(0, left - 1), min(buckets) + WINDOW + 1 - now)
+        reset = min(buckets) + WINDOW + 1 - now
+        return Left(left > 0, wanted.limit, max(0, left - 1), reset)
 
     def _say(self, *, away: bool, **facts: str) -> None:
         """Once when Redis goes, once when it is back."""
@@ -188,9 +198,11 @@ class Rates:
 def use(lease: Lease) -> Left:
     """One request of a lease that answers."""
     if lease.left < 1:
-        return Left(allowed=False, remaining=0, reset=lease.reset)
+        return Left(allowed=False, limit=lease.limit, remaining=0, reset=lease.reset)
     lease.left -= 1
-    return Left(allowed=True, remaining=lease.beyond + lease.left, reset=lease.reset)
+    return Left(
+        allowed=True, limit=lease.limit, remaining=lease.beyond + lease.left, reset=lease.reset
+    )
 
 
 def lease_of(limit: int, answer: list[int]) -> Lease:

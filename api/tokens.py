@@ -78,10 +78,7 @@ class Tokens:
 
     def read(self, token: str) -> Claims:
         """What a good token says; any other one is refused."""
-        claims = self._verified(token)  # what it refuses is not remembered
-        if claims.expires <= time.time():
-            raise Unauthorised
-        return claims
+        return living(self._verified(token))  # what it refuses is not remembered
 
     def _verify(self, token: str) -> Claims:
         if not is_canonical(token):
@@ -103,6 +100,13 @@ class Tokens:
                 raise Unauthorised from error
             return claims_of(found)
         raise Unauthorised
+
+
+def living(claims: Claims) -> Claims:
+    """What a token says; one that has expired is refused."""
+    if claims.expires <= time.time():
+        raise Unauthorised
+    return claims
 
 
 def is_canonical(token: str) -> bool:

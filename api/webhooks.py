@@ -35,6 +35,7 @@ from schemas.webhooks import (
     OVERLAP,
     SECRET_BYTES,
     WEBHOOKS_MAX,
+    WEBHOOKS_OF_CLIENT_MAX,
     EventType,
     message_id,
     shown_secret,
@@ -112,7 +113,7 @@ class Rotation(BaseModel):
 class Resource:
     """What the resources of webhooks have in common."""
 
-    needs = Needs("settings")
+    needs = Needs("settings", own="roster.read")
 
     def __init__(self, database: Database, bell: Bell, json_max: int) -> None:
         self._database = database
@@ -137,7 +138,7 @@ class Webhooks(Resource):
     async def on_get(self, req: Request, resp: Response) -> None:
         """Every subscription, without its secret."""
         caller = caller_of(req)
-        key = {"tenant_id": caller.tenant, "client": client_of(caller)}
+        key = {"tenant_id": caller.tenant, "client": caller.client}
         async with self._database.tenant(caller.tenant, snapshot=True) as connection:
             cursor = await connection.execute(SQL["all"], key)
             rows = await cursor.fetchall()
@@ -152,10 +153,11 @@ class Webhooks(Resource):
         new = await read_json(req, NewWebhook, self._json_max)
         allowed(self._wall, new.url)
         secret, webhook_id = secrets.token_bytes(SECRET_BYTES), uuid4()
+        owner = caller.client or new.client
         values = new.model_dump() | {
             "tenant_id": caller.tenant,
             "webhook_id": webhook_id,
-            "client": client_of(caller) or new.client,
+            "client": owner,
             "secret": self._seal.close(webhook_id, secret),
             "created_by": caller.key_id,
         }
@@ -163,13 +165,15 @@ class Webhooks(Resource):
             await take_turn(connection, caller.tenant)
             cursor = await connection.execute(SQL["number"], values)
             row = await cursor.fetchone()
-            if row is None or row["number"] >= WEBHOOKS_MAX:
-                raise TooManyWebhooks(f"A district has {WEBHOOKS_MAX} webhooks at most.")
+            most = WEBHOOKS_MAX if owner is None else WEBHOOKS_OF_CLIENT_MAX
+            if row is None or row["number"] >= most:
+                whose = "district" if owner is None else "client"
+                raise TooManyWebhooks(f"A {whose} has {most} webhooks at most.")
             try:
                 await connection.execute(SQL["create"], values)
             except ForeignKeyViolation as error:
                 raise Rejected("There is no client with this id.", field="client") from error
-            made = await one(connection, values | {"client": client_of(caller)})
+            made = await one(connection, values | {"client": caller.client})
         resp.location = f"{PATH}/{webhook_id}"
         send(resp, as_json(made) | {"secret": shown_secret(secret)}, HTTPStatus.CREATED)
 
@@ -295,11 +299,6 @@ class Statistics(Resource):
 # --- Steps ---------------------------------------------------------------------------------
 
 
-def client_of(caller: Caller) -> str | None:
-    """The client that the caller is; None: the district itself, or an administrator."""
-    return caller.client
-
-
 def allowed(wall: Wall, url: str) -> None:
     """Refuse a URL to which nothing could be sent; a name is judged when it is looked up."""
     try:
@@ -326,7 +325,7 @@ def key_of(caller: Caller, webhook_id: str) -> Json:
         wanted = UUID(webhook_id)
     except ValueError as error:
         raise NoSuchWebhook from error
-    return {"tenant_id": caller.tenant, "webhook_id": wanted, "client": client_of(caller)}
+    return {"tenant_id": caller.tenant, "webhook_id": wanted, "client": caller.client}
 
 
 async def one(connection: Connection, key: Json) -> DictRow:

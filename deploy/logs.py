@@ -46,11 +46,10 @@ TELLING = (OSError, ImportError, psycopg.OperationalError)
 
 def only_fields(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     """Leave out what is not on the list, and say so."""
-    unknown = event.keys() - FIELDS
-    if not unknown:
+    if event.keys() <= FIELDS:
         return event
     kept = {name: value for name, value in event.items() if name in FIELDS}
-    return kept | {"left_out": sorted(map(str, unknown))}
+    return kept | {"left_out": sorted(map(str, event.keys() - FIELDS))}
 
 
 def words_of_others(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

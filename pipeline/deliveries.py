@@ -9,7 +9,7 @@ kept us waiting, and whether it is off.
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -31,6 +31,7 @@ from schemas.webhooks import (
     WARNED_AFTER_DAYS,
     Failure,
     Notice,
+    as_seen,
     pause_after,
 )
 
@@ -115,7 +116,14 @@ def claim(db: Connection, tenant_id: int, webhooks: Sequence[UUID]) -> list[Lett
     with tenant(db, tenant_id):
         db.execute(BRIEF)
         db.execute(SQL["take_turns"], facts)
-        return [Letter(tenant_id, *row) for row in db.execute(SQL["claim"], facts)]
+        return [letter(tenant_id, *row) for row in db.execute(SQL["claim"], facts)]
+
+
+def letter(tenant_id: int, *row: Any) -> Letter:  # noqa: ANN401  # what `claim` answers
+    """A delivery, with no more in it than its receiver's lens shows."""
+    *told, lens = row
+    claimed = Letter(tenant_id, *told)
+    return claimed if lens is None else replace(claimed, body=as_seen(claimed.body, lens))
 
 
 # --- What came of it -----------------------------------------------------------------------

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from pipeline.database import Connection, one
 from schemas.statements import load
-from schemas.webhooks import EventType, envelope
+from schemas.webhooks import EventType, client_of, envelope
 
 SQL = load("schemas", "events.sql")
 
@@ -36,6 +36,7 @@ def emit(
     sequence, at, district = one(db, SQL["number_event"], facts)
     body = envelope(event_type, at, district, sequence, data)
     written = {"id": uuid4(), "sequence": sequence, "at": at, "body": body, "only": None}
+    written["client"] = client_of(data)
     db.execute(SQL["add_event"], facts | written)
     return int(sequence)
 

@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, LiteralString, Protocol
 from uuid import UUID
 
@@ -153,12 +152,11 @@ class Package:
 class Export:
     """One attempt at one export: its collaborators, and what it has done so far.
 
-    `folder` is where a file may wait for its place in the zip, `reader` who will read it.
+    `reader` is who will read it.
     """
 
     claim: ExportClaim
     db: Connection
-    folder: Path
     watch: Watch
     emit: Emit
     reader: Reader = EVERYBODY
@@ -180,7 +178,7 @@ class Export:
                 digest.update(data)
                 sink(data)
 
-            size = self._write(settled, Archive(write, self.folder))
+            size = self._write(settled, Archive(write))
         return Package(settled, self.counts, self.replaced, size, digest.digest())
 
     def _write(self, settled: Settled, archive: Archive) -> int:

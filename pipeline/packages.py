@@ -13,7 +13,6 @@ shows its followers nothing new there is no package.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -119,11 +118,10 @@ Fill = Callable[[UUID, Sink], Made]
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """Makes them. `folder` is where a file may wait for its place in a zip."""
+    """Makes them."""
 
     store: ObjectStore
     lines: Lines
-    folder: Path
     made: Callable[[str], object] = lambda _kind: None
 
     def ahead(self, db: Connection, tenant_id: int, view: View, version: int, /) -> None:
@@ -176,9 +174,7 @@ class Packages:
         def fill(package_id: UUID, write: Sink) -> Made:
             claim = ExportClaim(tenant_id, package_id, 1, 1, wanted(followed))
             with beside(db, name="rosterhub deltas") as reading:
-                export = Export(
-                    claim, reading, self.folder, Watch(), lambda _: None, reader_of(view)
-                )
+                export = Export(claim, reading, Watch(), lambda _: None, reader_of(view))
                 written = export.run(lambda _: write)
             plan, name = written.settled.plan, written.settled.name
             return Made(plan.version, plan.since, sum(written.counts.values()), name)

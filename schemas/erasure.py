@@ -2,7 +2,8 @@
 
 A record is a person's if it is that person, or has to name one: parts, demographics, enrollments.
 Personal columns are wiped, and `metadata` whole, for what a district adds to the standard may say
-anything. References stay: they are ids, and who could see a record must learn that it went.
+anything. References and grades stay: lenses see by them, and who could see a record must learn that
+it went, and find the sums of earlier versions true.
 """
 
 from collections.abc import Mapping
@@ -32,9 +33,13 @@ def owner(entity: AnyEntity) -> AnyColumn | None:
     return next((c for c in named if isinstance(c, Key | Ref)), None)
 
 
+SEEN_BY: tuple[AnyColumn, ...] = (User.grades,)
+"""The personal columns by which `schemas.visibility` decides who sees a record."""
+
+
 def personal(entity: AnyEntity) -> tuple[AnyColumn, ...]:
-    """The stored columns that say something of a person."""
-    return tuple(column for column in entity.stored() if column.personal)
+    """The stored columns that say something of a person, and that an erasure does not need."""
+    return tuple(c for c in entity.stored() if c.personal and c not in SEEN_BY)
 
 
 def wiped(entity: AnyEntity) -> tuple[str, ...]:

@@ -8,10 +8,14 @@ value of a record.
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
 import orjson
+
+from schemas.lens import Lens
+from schemas.view import of_lens
 
 EventType: TypeAlias = Literal[
     "csv.import.started",
@@ -38,7 +42,8 @@ KEPT_DAYS = 30
 """How long an event can be read and sent again."""
 
 WEBHOOKS_MAX = 50
-"""Of one district: every event of it writes so many rows."""
+WEBHOOKS_OF_CLIENT_MAX = 5
+"""Of one district, and of each client: every event writes so many rows."""
 
 # --- Names ---------------------------------------------------------------------------------
 
@@ -86,6 +91,27 @@ def envelope(
     return body.decode()
 
 
+def as_seen(body: str, lens: Mapping[str, Any] | None) -> str:
+    """The body as a client may read it: no number counts records that its lens does not show."""
+    hidden = hidden_by(orjson.dumps(lens)) if lens is not None else frozenset()
+    if not hidden:
+        return body
+    told = orjson.loads(body)
+    data = told["data"]
+    if told["type"].startswith("csv.import."):
+        data["metadata"] = {}
+    elif "counts" in data:
+        data["counts"] = {name: n for name, n in data["counts"].items() if name not in hidden}
+    return orjson.dumps(told).decode()
+
+
+@lru_cache(maxsize=1024)
+def hidden_by(lens: bytes) -> frozenset[str]:
+    """The files of which a lens does not show every record."""
+    seen = of_lens(Lens.model_validate_json(lens)).visible
+    return frozenset(entity.file for entity in seen)
+
+
 def of_run(
     run_id: UUID, entity: str | None, state: str, metadata: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -96,6 +122,12 @@ def of_run(
         "status": state,
         "metadata": metadata or {},
     }
+
+
+def client_of(data: Mapping[str, Any]) -> str | None:
+    """The client whose affair it is; None: it is the district's."""
+    client: str | None = data.get("metadata", {}).get("client")
+    return client
 
 
 class TooFat(ValueError):

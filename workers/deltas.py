@@ -5,8 +5,7 @@ who does it. Behind a version come the packages of those who follow it (`pipelin
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import psycopg
 import structlog
@@ -19,7 +18,6 @@ from schemas.secrets import Vault
 from schemas.settings import Settings, plain
 from workers import metrics
 from workers.objects import open_store
-from workers.scratch import scratch
 
 FEEDS, PACKAGES = NAMED["due"], packages.NAMED["due"]
 
@@ -30,13 +28,9 @@ def deltas(settings: Settings, stopping: threading.Event, lines: Lines) -> Calla
     """Prepare the districts that are behind, the one whose version is oldest first."""
     url, vault = plain(settings.database_url), Vault(plain(settings.secret_key))
     store = open_store(settings.object_store)
+    made = Packages(store, lines, lambda kind: metrics.PACKAGES.labels(kind).inc())
 
-    @contextmanager
-    def packing() -> Iterator[Packages]:
-        with scratch(settings.work_folder) as folder:
-            yield Packages(store, lines, folder, lambda kind: metrics.PACKAGES.labels(kind).inc())
-
-    def pack(db: Connection, tenant_id: int, made: Packages) -> bool:
+    def pack(db: Connection, tenant_id: int) -> bool:
         """Make a package of a district; answer whether one was made."""
         try:
             return made.step(db, vault, tenant_id)
@@ -50,14 +44,14 @@ def deltas(settings: Settings, stopping: threading.Event, lines: Lines) -> Calla
         with connect(url, role="rosterhub_control", name="rosterhub poll") as control:
             if not any(control.execute(due).fetchone() for due in (FEEDS, PACKAGES)):
                 return
-            with connect(url, name="rosterhub deltas") as db, packing() as made:
+            with connect(url, name="rosterhub deltas") as db:
                 while not stopping.is_set():
                     for (tenant_id,) in control.execute(FEEDS).fetchall():
                         if not stopping.is_set() and prepare(db, vault, tenant_id, made.ahead):
                             log.info("feed_prepared", tenant_id=tenant_id)
                     # One at a time: whoever waits for a feed comes before the next one.
                     lacking = control.execute(PACKAGES).fetchall()
-                    if not any(pack(db, tenant_id, made) for (tenant_id,) in lacking):
+                    if not any(pack(db, tenant_id) for (tenant_id,) in lacking):
                         return
 
     return work

@@ -28,7 +28,6 @@ from schemas.settings import Settings, plain
 from schemas.view import of_lens
 from workers.attempts import Attempts
 from workers.schedules import ask_due
-from workers.scratch import scratch
 
 FAILURES = {
     "attempts_exhausted": {
@@ -79,8 +78,8 @@ class Exporter(Attempts[ExportClaim]):
         if reader is None:
             return self._fail(db, claim, watch, "client_gone")
         target = Target(self.store, claim)
-        with scratch(self.settings.work_folder) as folder, target.open():
-            made = Export(claim, db, folder, watch, self.emit, reader).run(target.begin)
+        with target.open():
+            made = Export(claim, db, watch, self.emit, reader).run(target.begin)
         try:
             with claims.holding(db, claim):
                 exporting.complete(db, claim, watch, made, target.key)

@@ -1,26 +1,22 @@
 """The records that events are about, as their version left them and as the client sees them."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-from psycopg import AsyncCursor
-from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
 from api.database import Connection
 from api.rosters import selects
+from api.rosters.parts import Awaited, Cursor, array_of
 from api.rosters.sight import Rows, Sight
 from schemas.moments import SERVED
-from schemas.rest.records import Records, Related, Row
+from schemas.rest.records import Records, Row
 from schemas.roster import AnyEntity
 from schemas.roster.people import Role, User, UserProfile
 
 Json = dict[str, Any]
-Cursor: TypeAlias = AsyncCursor[DictRow]
-OWNER = Role.user_sourced_id.name
-WANTED = SQL("live.sourced_id = any(%(owners)s)")
+WANTED = SQL("live.sourced_id = any(%(owners)s::text[])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +26,7 @@ class Asked:
     entity: AnyEntity
     sight: Sight
     records: Cursor
-    children: Cursor | None
-    roles: Cursor | None
-    profiles: Cursor | None
+    related: Awaited
 
 
 class Objects:
@@ -56,7 +50,7 @@ class Objects:
         `key` has the district and the version, as `as_of`; `past`: it is not the newest.
         """
         rows = Rows(sight, past=past)
-        key = {**key, **sight.parameters, "owners": list(ids)}
+        key = {**key, **sight.parameters, "owners": array_of(ids)}
 
         async def sent(query: selects.Query) -> Cursor:
             return await connection.execute(query, key)
@@ -66,24 +60,19 @@ class Objects:
             entity,
             sight,
             records=await sent(selects.single(entity, rows, [WANTED])),
-            children=await sent(selects.children(entity, rows))
-            if self._records[entity].has_children
-            else None,
-            roles=await sent(selects.parts(Role, rows)) if carries else None,
-            profiles=await sent(selects.parts(UserProfile, rows)) if carries else None,
+            related=Awaited(
+                await sent(selects.children(entity, rows))
+                if self._records[entity].has_children
+                else None,
+                await sent(selects.parts(Role, rows)) if carries else None,
+                await sent(selects.parts(UserProfile, rows)) if carries else None,
+            ),
         )
 
     async def written(self, asked: Asked) -> dict[str, Json]:
         """The objects by their real identifiers; what cannot be seen is not among them."""
         found, veil = await asked.records.fetchall(), asked.sight.veil
-        related = Related(
-            {
-                parent: [row["sourced_id"] for row in rows]
-                for parent, rows in (await by(asked.children, "parent_sourced_id")).items()
-            },
-            await by(asked.roles, OWNER),
-            await by(asked.profiles, OWNER),
-        )
+        related = await asked.related.fetched()
         shown: Sequence[Row] = found
         if veil is not None:
             related, shown = veil.related(related), veil.rows(asked.entity, found)
@@ -92,11 +81,3 @@ class Objects:
             row["sourced_id"]: write(veiled, related)
             for row, veiled in zip(found, shown, strict=True)
         }
-
-
-async def by(cursor: Cursor | None, column: str) -> dict[str, list[Json]]:
-    """The rows by the record that they belong to."""
-    found: dict[str, list[Json]] = defaultdict(list)
-    for row in await cursor.fetchall() if cursor else ():
-        found[row[column]].append(row)
-    return found

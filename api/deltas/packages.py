@@ -49,7 +49,7 @@ class DeltaPackages:
         """Where each can be fetched without a key, for a day; from `now` on if nothing is said."""
         caller, view, limit = caller_of(req), self._feed.everything(req), limit_of(req)
         profile, feed = among(req, "profile", PROFILES) or "", self._feed
-        asked = self._asked(caller, req.get_param("cursor") or NOW)
+        asked = self._asked(caller, req.get_param("cursor", default=NOW))
         async with feed.database.tenant(caller.tenant, snapshot=True) as connection:
             state = await feed.state(connection, caller.tenant, view.tag)
             if state.version is None:

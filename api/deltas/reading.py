@@ -9,9 +9,10 @@ from typing import Any, LiteralString, NamedTuple, Protocol
 from api.database import Connection
 from api.deltas import log
 from api.deltas.log import Found, Part
-from api.deltas.objects import Cursor, Objects
+from api.deltas.objects import Objects
 from api.deltas.places import COMING, GOING, MARKER, Place, begin
 from api.form import dump
+from api.rosters.parts import Cursor
 from api.rosters.sight import Sight
 from schemas.lens import Lens
 from schemas.moments import SERVED

@@ -504,7 +504,8 @@ def client_scopes(needs: Needs) -> list[str]:
     """The scopes with which a client may."""
     if needs.administrator:
         return []
-    wanted = needs.any_of or frozenset([needs.scope] if needs.scope else [])
+    scope = needs.own or needs.scope
+    wanted = needs.any_of or frozenset([scope] if scope else [])
     return [scope for scope in CLIENT_SCOPES if wanted & opened([scope])]
 
 

@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 
 from api.coalesce import Coalesced
 from api.redis import Redis
+from api.rosters.laid import Laid
 
 MIB = 1 << 20
 LIVES = 60  # seconds in Redis
@@ -50,7 +51,8 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 class Kept:
     """An answer: of which version, how many records it has, and the key of the last one.
 
-    `last` is None where no page follows, or the order is another than that of the identifiers.
+    `last` is None where no page follows, or the order is another than that of the identifiers. A
+    large answer is `laid` down and has no `body`; it is sent and not kept.
     """
 
     tag: str
@@ -60,6 +62,7 @@ class Kept:
     headers: Headers
     body: bytes
     last: str | None = None
+    laid: Laid | None = None
     asked: int = 0
     _packed: bytes | None = field(default=None, init=False)
 
@@ -71,6 +74,10 @@ class Kept:
             self._packed = gzip.compress(self.body, LEVEL, mtime=0)
         return self._packed
 
+    def as_sent(self, *, packed: bool) -> bytes | None:
+        """The bytes of an answer that was sent like this before; None: not by this one."""
+        return self._packed if packed else self.body
+
     @property
     def size(self) -> int:
         """The bytes that are kept."""
@@ -80,6 +87,17 @@ class Kept:
         """The answer as bytes."""
         head = orjson.dumps([self.version, self.records, self.headers, self.last])
         return len(head).to_bytes(4, "big") + head + self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Repeatable:
+    """An answer of which nothing but its tag has to be known to give it again.
+
+    `packed`: as which of its bytes; None: none, for the client has them.
+    """
+
+    tag: str
+    packed: bool | None
 
 
 OVERHEAD = 1024  # bytes of an answer beside its body
@@ -168,6 +186,11 @@ class Pages:
         self._making: dict[str, asyncio.Task[Kept]] = {}
         self._sharing: set[asyncio.Task[None]] = set()
         self._shared = (0.0, 0)  # since when, and how many bytes
+        self._forgetting: list[Callable[[], None]] = []
+
+    def when_newer(self, forget: Callable[[], None]) -> None:
+        """Have this done whenever what was answered of older versions is let go of."""
+        self._forgetting.append(forget)
 
     def tag(self, *parts: object) -> str:
         """The name of an answer, which nobody else can make."""
@@ -218,7 +241,8 @@ class Pages:
     def _keep(self, kept: Kept) -> Kept:
         """Keep an answer under its own tag, which is a later one than was asked for at times."""
         self._forget(kept.tenant_id, kept.version)
-        if kept.size * EIGHTH > self._room or kept.version < self._newest[kept.tenant_id]:
+        fits = kept.laid is None and kept.size * EIGHTH <= self._room
+        if not fits or kept.version < self._newest[kept.tenant_id]:
             return kept
         self._drop(kept.tag)
         self._kept[kept.tag] = kept
@@ -244,6 +268,8 @@ class Pages:
             if kept.tenant_id == tenant_id and kept.version < version
         ]:
             self._drop(tag)
+        for forget in self._forgetting:
+            forget()
 
     def _share(self, kept: Kept) -> None:
         """Put what is asked for again where other processes find it, behind the answer."""

@@ -87,8 +87,8 @@ class Memory:
     def __init__(self, store: Store | None, secret: bytes) -> None:
         self._store = store
         self._secret = secret
-        self._own: dict[str, Resumed] = {}
-        self._said: dict[tuple[object, ...], float] = {}
+        self._own: OrderedDict[str, Resumed] = OrderedDict()
+        self._said: OrderedDict[tuple[object, ...], float] = OrderedDict()
 
     def name(self, *parts: object) -> str:
         """What a page is remembered by: whose, of which question, and where it ended."""
@@ -104,9 +104,9 @@ class Memory:
         self._said[whose] = time.monotonic() + AGAIN
         self._own[name] = resumed
         if len(self._said) > KNOWN:
-            self._said.pop(next(iter(self._said)))
+            self._said.popitem(last=False)
         if len(self._own) > KNOWN:
-            self._own.pop(next(iter(self._own)))
+            self._own.popitem(last=False)
         if self._store is not None:
             value = orjson.dumps([resumed.key, resumed.version, resumed.drifted])
             await self._store.put(NAME + name, value, REMEMBERED)

@@ -9,13 +9,13 @@ earlier version.
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha512
 from http import HTTPStatus
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import falcon
@@ -34,9 +34,11 @@ from api.rosters import selects
 from api.rosters.asof import SQL, version_at
 from api.rosters.binding import resolved
 from api.rosters.collation import SortKeys
+from api.rosters.laid import Laid
 from api.rosters.operations import FIRST, Operation
-from api.rosters.pages import Headers, Kept, Pages, Store, Tell
+from api.rosters.pages import LEVEL, Headers, Kept, Pages, Repeatable, Store, Tell
 from api.rosters.paging import CURSOR, Page, kept, links, page_of
+from api.rosters.parts import Awaited, array_of
 from api.rosters.places import ANCHORED, STEP, Cursors, Learned, Memory, Resumed, Start
 from api.rosters.questions import Asking, Question
 from api.rosters.remarks import remarks
@@ -107,7 +109,10 @@ ALONE = b"nobody else reads this".ljust(64)
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What every read of rosters works with; `patience` is for what has to be made first."""
+    """What every read of rosters works with.
+
+    `patience` is for what has to be made first, `folder` for large answers that wait to be sent.
+    """
 
     database: Database
     sort_keys: SortKeys
@@ -118,6 +123,7 @@ class Reader:
     sight_of: Callable[[Request], Sight] = sight_of
     pages: Pages = field(default_factory=Pages)
     places: Places = field(default_factory=alone)
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,19 @@ class Snapshot:
     mark: tuple[object, ...]
     key: Mapping[str, object]
     total: int
+
+
+@dataclass(slots=True)
+class Read:
+    """A page on its way: the bytes of its parts, but for the one that was read last."""
+
+    version: int
+    total: int
+    records: int = 0
+    last: str = ""
+    follows: bool = False
+    pieces: list[bytes] | Laid = field(default_factory=list)
+    part: tuple[Sequence[DictRow], Awaited] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +178,22 @@ class Roster(ABC):
         """What is asked for, from wherever it can be had."""
         asked = Asked(req, caller_of(req), self._reader.sight_of(req), identifiers)
         tag = self._tag(asked, asked.caller.version)
+        found = None if has(req, tag) else await self._found(asked, tag)
+        await self._answer(req, resp, tag, found, again=True)
+
+    async def _answer(
+        self, req: Request, resp: Response, tag: str, found: Kept | None, *, again: bool
+    ) -> None:
+        """Send what was found, or say that the client has it; `again`: any number of times."""
+        tag = tag if found is None else found.tag
+        packed = None
         if has(req, tag):
             self._pages.told("unchanged")
             unchanged(req, resp, tag)
-            return
-        await deliver(req, resp, await self._found(asked, tag))
+        elif found is not None:
+            packed = await deliver(req, resp, found)
+        if again and (found is None or found.asked):
+            req.context.repeatable = Repeatable(tag, packed)
 
     async def _found(self, asked: Asked, tag: str) -> Kept:
         """The answer of the version that stood when the request came, or of a later one."""
@@ -232,25 +262,23 @@ class Roster(ABC):
 
     async def _related(
         self, snapshot: Snapshot, question: Question, records: Sequence[DictRow]
-    ) -> Related:
-        """Children and parts of all records at once, where they are wanted."""
-        key = {**snapshot.key, "owners": [record["sourced_id"] for record in records]}
-        children: dict[str, list[str]] = defaultdict(list)
+    ) -> Awaited:
+        """Children and parts of all records at once, where they are wanted: asked for, no more."""
+        owners = array_of(record["sourced_id"] for record in records)
+        key = {**snapshot.key, "owners": owners}
+        children = None
         if self._records.has_children and question.asks("children"):
             query = selects.children(self.operation.entity, question.rows)
-            for row in await fetched(snapshot.connection, query, key):
-                children[row["parent_sourced_id"]].append(row["sourced_id"])
+            children = await snapshot.connection.execute(query, key)
         if not self._records.has_parts:
-            return Related(children, {}, {})
+            return Awaited(children)
         one = self.operation.edition.one_role
         names = (("role", "orgs"), ()) if one else (("roles",), ("userProfiles",))
-        # Both are asked for before either is waited for.
-        asked = [
+        roles, profiles = [
             await self._parts(snapshot, question, part, shown, key)
             for part, shown in zip((Role, UserProfile), names, strict=True)
         ]
-        roles, profiles = [await by_user(cursor) for cursor in asked]
-        return Related(children, roles, profiles)
+        return Awaited(children, roles, profiles)
 
     async def _parts(
         self,
@@ -300,12 +328,7 @@ class Collection(Roster):
             found = await self._made(asked, resumed)
         if found is not None:
             await self._remember(asked, found, drifted=drifted)
-            tag = found.tag
-        if has(req, tag):
-            self._pages.told("unchanged")
-            unchanged(req, resp, tag)
-        elif found is not None:
-            await deliver(req, resp, found)
+        await self._answer(req, resp, tag, found, again=not goes_on(req))
 
     async def _made(self, asked: Asked, resumed: Resumed | None = None) -> Kept:
         """Texts that are compared for the first time get their sort keys before the page."""
@@ -321,8 +344,9 @@ class Collection(Roster):
                 snapshot = await self._snapshot(connection, tenant_id, question)
                 await self._look_for_parents(snapshot, question)
                 missing = await self._without_keys(snapshot, question)
-                if not missing:
-                    return await self._page(asked, snapshot, question, behind)
+                read = None if missing else await self._read(snapshot, question, behind)
+            if read is not None:
+                return await self._written(asked, question, read, behind)
             await self._reader.sort_keys.add(tenant_id, missing, until)
 
     def _behind(self, asked: Asked, question: Question) -> str | None:
@@ -338,9 +362,7 @@ class Collection(Roster):
         whose = (asked.caller.tenant, question.rows.sight.tag, question.moment)
         return (*whose, asked.req.path, question.filter)
 
-    async def _page(
-        self, asked: Asked, snapshot: Snapshot, question: Question, behind: str | None
-    ) -> Kept:
+    async def _read(self, snapshot: Snapshot, question: Question, behind: str | None) -> Read:
         """The page behind a key, or at its offset; of one version."""
         page, resumes = question.page, question.order.is_default
         total = await self._total(snapshot, question)
@@ -350,36 +372,59 @@ class Collection(Roster):
             start = await self._anchored(snapshot, question)
         else:
             start = Start(skip=page.offset)
-        pieces: list[bytes] = []
-        records, last, follows = 0, "", not resumes and page.offset + page.limit < total
+        read = Read(snapshot.version, total)
+        if page.limit > AT_ONCE:
+            read.pieces = Laid(self._reader.folder)
+        read.follows = not resumes and page.offset + page.limit < total
         async for rows in self._rows(snapshot, question, start, more=int(resumes)):
-            shown = rows[: page.limit - records]
-            follows = follows or len(shown) < len(rows)
+            await self._write(read, question)
+            shown = rows[: page.limit - read.records]
+            read.follows = read.follows or len(shown) < len(rows)
             if shown:
-                records, last = records + len(shown), shown[-1]["sourced_id"]
-                related = await self._related(snapshot, question, shown)
-                pieces.append(dump(await self._bodies(shown, related, question))[1:-1])
-        following, cursor = None, None
-        if follows:
-            if resumes:
+                read.records, read.last = read.records + len(shown), shown[-1]["sourced_id"]
+                read.part = shown, await self._related(snapshot, question, shown)
+        return read
+
+    async def _write(self, read: Read, question: Question) -> None:
+        """Make bytes of the part that was read last."""
+        if read.part is not None:
+            (rows, related), read.part = read.part, None
+            bodies = await self._bodies(rows, await related.fetched(), question)
+            read.pieces.append(dump(bodies)[1:-1])
+
+    async def _written(
+        self, asked: Asked, question: Question, read: Read, behind: str | None
+    ) -> Kept:
+        """The answer, when the connection is somebody else's already."""
+        await self._write(read, question)
+        page, following, cursor = question.page, None, None
+        if read.follows:
+            if question.order.is_default:
                 bound = self._bound(asked, question)
-                cursor = self._reader.places.cursors.given(last, *bound)
+                cursor = self._reader.places.cursors.given(read.last, *bound)
             following = Page(page.limit, page.offset + page.limit, cursor)
         headers = (
-            ("X-Total-Count", str(total)),
-            ("Link", links(asked.req, page, total, self._reader.base, following)),
+            ("X-Total-Count", str(read.total)),
+            ("Link", links(asked.req, page, read.total, self._reader.base, following)),
         )
-        body = b'{"%s":[%s]' % (self.operation.key.encode(), b",".join(pieces))
         said = remarks(asked.req, question)
-        body += b"," + dump(said)[1:] if said else b"}"
+        head = b'{"%s":[' % self.operation.key.encode()
+        tail = b"]," + dump(said)[1:] if said else b"]}"
+        body, laid = b"", None
+        if isinstance(read.pieces, Laid):
+            laid = read.pieces
+            laid.head, laid.tail = head, tail
+        else:
+            body = head + b",".join(read.pieces) + tail
         return Kept(
-            self._tag(asked, snapshot.version, *(() if behind is None else (behind,))),
+            self._tag(asked, read.version, *(() if behind is None else (behind,))),
             asked.caller.tenant,
-            snapshot.version,
-            records,
+            read.version,
+            read.records,
             headers,
             body,
-            last if cursor else None,
+            read.last if cursor else None,
+            laid,
         )
 
     async def _look_for_parents(self, snapshot: Snapshot, question: Question) -> None:
@@ -452,8 +497,7 @@ class Collection(Roster):
 
     async def _resumed(self, asked: Asked) -> Resumed | None:
         """Where the page of this client ended that is asked on from, by offset alone."""
-        query = asked.req.query_string
-        if "offset=" not in query or f"{CURSOR}=" in query:
+        if not goes_on(asked.req):
             return None
         page = page_of(asked.req, self._reader.page_default, self._reader.page_max)
         if not page.offset:
@@ -494,11 +538,17 @@ class Single(Roster):
             rows = await fetched(connection, query, snapshot.key)
             if not rows:
                 raise Missing
-            related = await self._related(snapshot, question, rows)
-        (body,) = await self._bodies(rows, related, question)
+            awaited = await self._related(snapshot, question, rows)
+        (body,) = await self._bodies(rows, await awaited.fetched(), question)
         tag = self._tag(asked, snapshot.version)
         text = dump({self.operation.key: body} | remarks(asked.req, question))
         return Kept(tag, tenant_id, snapshot.version, 1, (), text)
+
+
+def goes_on(req: Request) -> bool:
+    """Whether a page may begin where another one ended that its client got before."""
+    query = req.query_string
+    return "offset=" in query and f"{CURSOR}=" not in query
 
 
 def has(req: Request, tag: str) -> bool:
@@ -519,12 +569,15 @@ def described(tag: str) -> Headers:
     return (("ETag", f'"{tag}"'), ("Cache-Control", REVALIDATE), ("Vary", "Accept-Encoding"))
 
 
-async def deliver(req: Request, resp: Response, found: Kept) -> None:
-    """Send the answer, compressed if the client likes."""
+async def deliver(req: Request, resp: Response, found: Kept) -> bool:
+    """Send the answer, compressed if the client likes; tells whether."""
     counted(resp, found.records)
     resp.content_type = falcon.MEDIA_JSON
+    takes = takes_gzip(req.get_header("Accept-Encoding") or "")
+    if found.laid is not None:
+        return stream(resp, found, found.laid, packed=takes)
     packed = None
-    if takes_gzip(req.get_header("Accept-Encoding") or ""):
+    if takes:
         if len(found.body) > OF_ITS_OWN:
             packed = await asyncio.to_thread(found.pack)
         else:
@@ -532,10 +585,24 @@ async def deliver(req: Request, resp: Response, found: Kept) -> None:
     if packed is None:
         resp.data = found.body
         resp.set_headers((*described(found.tag), *found.headers))
-        return
+        return False
     resp.data = packed
     coding = ("Content-Encoding", "gzip")
     resp.set_headers((*described(f"{found.tag}{PACKED}"), coding, *found.headers))
+    return True
+
+
+def stream(resp: Response, found: Kept, laid: Laid, *, packed: bool) -> bool:
+    """Send a large answer as it lies there; tells whether compressed."""
+    tag = f"{found.tag}{PACKED}" if packed else found.tag
+    resp.set_headers((*described(tag), *found.headers))
+    if packed:
+        resp.set_header("Content-Encoding", "gzip")
+        resp.stream = laid.packed(LEVEL)
+    else:
+        resp.content_length = len(laid)
+        resp.stream = laid.chunks()
+    return packed
 
 
 @lru_cache(maxsize=1024)
@@ -554,14 +621,6 @@ async def fetched(
     """Every row of a composed query."""
     cursor = await connection.execute(query, key)
     return await cursor.fetchall()
-
-
-async def by_user(cursor: AsyncCursor[DictRow] | None) -> dict[str, list[DictRow]]:
-    """Parts, by the user that they are of."""
-    found: dict[str, list[DictRow]] = defaultdict(list)
-    for row in [] if cursor is None else await cursor.fetchall():
-        found[row["user_sourced_id"]].append(row)
-    return found
 
 
 async def state_of(connection: Connection, tenant_id: int, entity: AnyEntity) -> DictRow:

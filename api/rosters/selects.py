@@ -128,7 +128,7 @@ def parts(part: AnyEntity, rows: Rows) -> Query:
     """The parts of some users."""
     return SQL(
         "select {columns} from {rows} as live"
-        " where live.tenant_id = %(tenant_id)s and live.user_sourced_id = any(%(owners)s)"
+        " where live.tenant_id = %(tenant_id)s and live.user_sourced_id = any(%(owners)s::text[])"
         " order by live.sourced_id"
     ).format(columns=select.columns_of(part), rows=rows.seen(part))
 
@@ -137,7 +137,7 @@ def children(entity: AnyEntity, rows: Rows) -> Query:
     """The living children of some records."""
     return SQL(
         "select live.parent_sourced_id, live.sourced_id from {rows} as live"
-        " where live.tenant_id = %(tenant_id)s and live.parent_sourced_id = any(%(owners)s)"
+        " where live.tenant_id = %(tenant_id)s and live.parent_sourced_id = any(%(owners)s::text[])"
         " and live.status = 'active' order by live.sourced_id"
     ).format(rows=rows.seen(entity))
 

@@ -23,5 +23,11 @@ where role.rolname = current_user
 -- enter_tenant --
 select set_config('rosterhub.tenant_id', %s, true)
 
+-- begin_snapshot --
+begin isolation level repeatable read read only
+
+-- end_snapshot --
+commit
+
 -- leave_tenant --
 reset rosterhub.tenant_id

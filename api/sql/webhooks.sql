@@ -15,7 +15,10 @@ where tenant_id = %(tenant_id)s
     and (%(client)s::text is null or client = %(client)s)
 
 -- number --
-select count(*) as number from webhooks where tenant_id = %(tenant_id)s
+-- Those of the district, or of one client.
+select count(*) as number from webhooks
+where tenant_id = %(tenant_id)s
+    and client is not distinct from %(client)s
 
 -- create --
 insert into webhooks (
@@ -134,6 +137,7 @@ select
     e.type,
     e.version,
     e.body,
+    c.lens,
     e.created_at as event_at,
     (
         select coalesce(jsonb_agg(a order by a.number), '[]') from webhook_attempts as a
@@ -144,6 +148,10 @@ select
 from webhook_deliveries as d
 join webhook_events as e on e.tenant_id = d.tenant_id
     and e.id = d.event_id
+join webhooks as w on w.tenant_id = d.tenant_id
+    and w.id = d.webhook_id
+left join clients as c on c.tenant_id = w.tenant_id
+    and c.id = w.client
 where d.tenant_id = %(tenant_id)s
     and d.webhook_id = %(webhook_id)s
     and d.event_id = %(event_id)s
@@ -172,6 +180,7 @@ with wanted as (
     where e.tenant_id = %(tenant_id)s
         and e.type <> 'webhook.test'
         and (w.events is null or e.type = any(w.events))
+        and rosterhub.rung(w.client, e.type, e.client)
         and (%(since)s::timestamptz is null or e.created_at >= %(since)s)
         and (%(until)s::timestamptz is null or e.created_at < %(until)s)
         and (%(version)s::bigint is null or e.version >= %(version)s)

@@ -65,7 +65,8 @@ with chosen as (
 )
 select c.webhook_id, c.event_id, c.fence, c.attempts, c.tries, w.url, e.body,
     extract(epoch from now() - e.created_at)::double precision as age, w.secret,
-    case when w.previous_until > now() then w.previous_secret end as previous_secret
+    case when w.previous_until > now() then w.previous_secret end as previous_secret,
+    (select l.lens from clients as l where l.tenant_id = w.tenant_id and l.id = w.client) as lens
 from claimed as c
 join webhooks as w on w.tenant_id = c.tenant_id and w.id = c.webhook_id
 join webhook_events as e on e.tenant_id = c.tenant_id and e.id = c.event_id;

@@ -52,9 +52,10 @@ class Shape:
         body: Json = {}
         for column, name, shown, always in self.properties:
             value = row[column]
-            if value is not None and value != []:
-                said = value if shown is None else shown(value)
-                if said is not None:
+            if value or (value is not None and value != []):  # most have one, and so it is faster
+                if shown is None:
+                    body[name] = value
+                elif (said := shown(value)) is not None:
                     body[name] = said
             elif always:
                 body[name] = ""

@@ -11,17 +11,21 @@ returning newest, date_trunc('milliseconds', clock_timestamp()) as at, (
 
 -- add_event --
 -- The event, with a delivery for everybody who wants to be rung for it; `only` is rung whatever it
--- wants. Who is off finds it waiting.
+-- wants. Who is off finds it waiting; a client is not rung for what concerns others.
 with event as (
-    insert into webhook_events (tenant_id, id, sequence, type, version, body, created_at)
-    values (%(tenant_id)s, %(id)s, %(sequence)s, %(type)s, %(version)s, %(body)s, %(at)s)
+    insert into webhook_events (tenant_id, id, sequence, type, version, client, body, created_at)
+    values (
+        %(tenant_id)s, %(id)s, %(sequence)s, %(type)s, %(version)s, %(client)s, %(body)s, %(at)s
+    )
 )
 insert into webhook_deliveries (tenant_id, webhook_id, event_id, sequence, state)
 select w.tenant_id, w.id, %(id)s, %(sequence)s,
     case when w.enabled or w.id = %(only)s::uuid then 'waiting' else 'held' end
 from webhooks as w
 where w.tenant_id = %(tenant_id)s and case
-    when %(only)s::uuid is null then w.events is null or %(type)s = any(w.events)
+    when %(only)s::uuid is null
+        then (w.events is null or %(type)s = any(w.events))
+            and rosterhub.rung(w.client, %(type)s, %(client)s)
     else w.id = %(only)s
 end;
 

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, LiteralString, TypeAlias
@@ -97,6 +97,8 @@ class Client:
     district: str = ""
     tenant_id: int = 0
     patient: bool = False
+    gaze: float = 0.05
+    """Seconds between two looks at a run: to look is work too."""
     session: requests.Session = field(default_factory=requests.Session)
     last: float = 0.0
 
@@ -104,9 +106,9 @@ class Client:
         self.session.trust_env = False
         self.session.headers["Authorization"] = f"Bearer {self.key}"
 
-    def again(self) -> "Client":
-        """The same client over a line of its own, for another thread."""
-        return Client(self.address, self.key, self.answers, self.district, self.tenant_id)
+    def again(self, **otherwise: Any) -> "Client":  # noqa: ANN401  # goes to replace
+        """The same client over a line of its own, for another thread; not a patient one."""
+        return replace(self, **{"patient": False, "session": requests.Session(), **otherwise})
 
     def ask(self, method: str, path: str, **how: Any) -> requests.Response:  # noqa: ANN401  # goes to requests
         until = time.monotonic() + PATIENCE
@@ -189,7 +191,7 @@ class Client:
         until = time.monotonic() + patience
         while (run := self.run(run_id))["state"] not in states:
             assert time.monotonic() < until, f"not {' or '.join(states)}: {run}"
-            time.sleep(0.05)
+            time.sleep(self.gaze)
         return run
 
     def applied(self, body: bytes, *, entity: str | None = None, mode: str | None = None) -> Json:
@@ -230,10 +232,10 @@ class Client:
         assert answer.status_code == HTTPStatus.OK, answer.text
         return answer
 
-    def collection(self, file: str, limit: int = 10_000) -> list[Json]:
+    def collection(self, file: str, limit: int = 10_000, **query: object) -> list[Json]:
         """Every record, page by page as the links say, as many as were announced."""
         found: list[Json] = []
-        answer = self.page(file, limit=limit)
+        answer = self.page(file, limit=limit, **query)
         total = int(answer.headers["X-Total-Count"])
         while True:
             found += answer.json()[file]

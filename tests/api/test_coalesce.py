@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from api.coalesce import Coalesced
+from api.coalesce import TURNS, Coalesced
 
 
 class Store:
@@ -32,6 +32,22 @@ def test_requests_of_one_moment_share_one_fetch_for_all_their_keys() -> None:
         found = await asyncio.gather(*map(shared.get, ["a", "b", "a", "none", "a"]))
         assert found == [1, 2, 1, None, 1]
         assert store.fetches == [{"a": 3, "b": 1, "none": 1}]
+
+    asyncio.run(walk())
+
+
+def test_who_comes_within_a_few_turns_of_the_loop_shares_the_fetch() -> None:
+    async def walk() -> None:
+        store = Store()
+        shared = Coalesced(store.fetch)
+
+        async def ask_behind(turns: int) -> int | None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return await shared.get("a")
+
+        assert await asyncio.gather(*map(ask_behind, range(TURNS))) == [1] * TURNS
+        assert store.fetches == [{"a": TURNS}]
 
     asyncio.run(walk())
 

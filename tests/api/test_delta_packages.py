@@ -104,9 +104,9 @@ class Packer:
 
 
 @pytest.fixture
-def packer(town: Pusher, settings: Settings, tmp_path: Path) -> Packer:
+def packer(town: Pusher, settings: Settings) -> Packer:
     lines = Counted()
-    return Packer(town, Packages(open_store(settings.object_store), lines, tmp_path), lines)
+    return Packer(town, Packages(open_store(settings.object_store), lines), lines)
 
 
 @pytest.fixture
@@ -357,6 +357,7 @@ def test_lines_are_listed_too_and_a_chain_that_is_broken_says_so(
     poll = hub.get(f"{FEED}.ndjson?cursor={cursor}", key)
     assert b"".join(fetched(hub, item) for item in items) == poll.content
     assert hub.get(f"{PACKAGES}?cursor={cursor}", south.key).json["code"] == "bad_cursor"
+    assert hub.get(f"{PACKAGES}?cursor=", key).json["code"] == "bad_cursor"
     assert hub.get(f"{PACKAGES}?profile=auto", key).status_code == 400
 
     with connect(plain(packer.town.settings.database_url)) as db, tenant(db, tenant_id):
@@ -408,7 +409,7 @@ class Lines(FeedLines):
                 die()
         return super().__call__(*before, writing, **more)
 
-made = packages.Packages(open_store(settings.object_store), Lines(""), Path("."), die)
+made = packages.Packages(open_store(settings.object_store), Lines(""), die)
 with connect(plain(settings.database_url)) as db:
     prepare(db, Vault(plain(settings.secret_key)), tenant_id, made.ahead)
 """
@@ -457,13 +458,11 @@ class Watched(Counted):
         return super().__call__(db, tenant_id, *given, **more)
 
 
-def test_nothing_is_recalled_while_a_package_is_made(
-    packer: Packer, hub: Client, tmp_path: Path
-) -> None:
+def test_nothing_is_recalled_while_a_package_is_made(packer: Packer, hub: Client) -> None:
     packer.push(TOWN)
     following(hub, packer.town.district.key)
     lines = Watched()
-    made = Packages(packer.made.store, lines, tmp_path)
+    made = Packages(packer.made.store, lines)
     Packer(packer.town, made, lines).push(TOWN.change("users", "taro", FIRST))
     assert lines.computed == [2]
     assert packer.rows() == [1]
@@ -481,7 +480,7 @@ def test_the_feed_does_not_wait_for_a_store_and_packages_come_later(
     away.rmdir()
     away.write_text("no folder")
     with connect(plain(settings.database_url)) as db:
-        made = Packages(store, packer.lines, tmp_path)
+        made = Packages(store, packer.lines)
         assert prepare(db, vault, packer.tenant_id, made.ahead)
         assert packer.rows() == []
         assert len(hub.get(f"{FEED}?cursor={cursor}", key).json["items"]) == 2

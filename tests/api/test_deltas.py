@@ -63,6 +63,12 @@ class Pusher:
         assert answer.status_code == 202, answer.text
         self._done(answer.headers["Location"])
 
+    def erase(self, *people: str) -> None:
+        body = {"users": people, "reference": "2026-17"}
+        answer = self.hub.post("/api/v1/erasures", self.district.key, json=body)
+        assert answer.status_code == 202, answer.text
+        self._done(answer.headers["Location"])
+
     def _done(self, location: str) -> None:
         assert self.worker.attempt(self.district.tenant_id)
         run = self.hub.get(location, self.district.key).json
@@ -290,9 +296,17 @@ def test_copies_by_the_feed_equal_full_reads_at_every_version_under_every_lens(
             if chance.random() < 0.7:
                 consumer.follow()
                 consumer.agrees()
+    town.push(base.change("classes", "c1", {"title": "一年一組"}))
+    town.prepare()
+    for consumer in consumers[::2]:
+        consumer.follow()
+    town.erase("taro")  # who is behind is told nothing of him any more, and that he went
+    town.prepare()
+    assert any(("users", "taro") in consumer.copy for consumer in consumers)
     for consumer in consumers:
         consumer.follow()
         consumer.agrees()
+        assert ("users", "taro") not in consumer.copy
         assert consumer.seen == [*range(consumer.seen[0], town.version + 1)]
     flips = books.rows(town.district.tenant_id, "select action from feed_flips")
     assert {action for (action,) in flips} == {"created", "updated", "deleted"}

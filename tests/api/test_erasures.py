@@ -152,7 +152,8 @@ class TestReaders:
             assert user["status"] == status
             assert user["metadata"] == {"rosterhub": {"erased": "true"}, "jp": {"homeClass": "c1"}}
             assert (user["givenName"], user["familyName"]) == ("", "")
-            assert {"username", "userIds", "grades", "agents"}.isdisjoint(user)
+            assert {"username", "userIds", "agents"}.isdisjoint(user)
+            assert user["grades"] == ["P1"], "lenses of grades see by it that he went"
         demographics = town.get(f"{ROOT}/demographics/taro?asOf=1")["demographics"]
         assert {"birthDate", "sex"}.isdisjoint(demographics)
 

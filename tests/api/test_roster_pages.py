@@ -174,6 +174,15 @@ class TestKept:
         ]
         assert whole.json["orgs"] == [record for page in small for record in page.json["orgs"]]
         assert following(whole) is not None
+        assert whole.headers["Content-Length"] == str(len(whole.content))
+        packed = hub.get(f"{ROOT}/orgs?limit=1400", many.key, headers={"Accept-Encoding": "gzip"})
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(packed.content) == whole.content
+        for answer in (whole, packed):
+            tag = {"If-None-Match": answer.headers["ETag"]}
+            assert hub.get(f"{ROOT}/orgs?limit=1400", many.key, headers=tag).status_code == 304
+        empty = hub.get(f"{ROOT}/orgs?limit=1400&filter=identifier='none'", many.key)
+        assert empty.json["orgs"] == []
 
 
 def dumped(url: str, pattern: str) -> list[tuple[bytes, bytes, int]]:

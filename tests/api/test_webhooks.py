@@ -6,21 +6,21 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
 import pytest
 from falcon.testing import Result
+from psycopg.types.json import Jsonb
 
-from api.caller import Caller
-from api.webhooks import client_of
 from deploy.local.redis import Redis
 from pipeline import deliveries
 from pipeline.database import connect, tenant
 from pipeline.deliveries import Outcome
-from pipeline.events import disable, published
+from pipeline.events import disable, emit, published
 from schemas.jobs import Job, SendWebhooks
-from schemas.scopes import SCOPES
+from schemas.scopes import CORE, SCOPES
 from schemas.sealing import Seal
 from schemas.settings import Settings, plain
-from schemas.webhooks import SEALED_FOR, WEBHOOKS_MAX
+from schemas.webhooks import SEALED_FOR, WEBHOOKS_MAX, WEBHOOKS_OF_CLIENT_MAX, of_run
 from tests.api.conftest import Books, Client, District
 from tests.conftest import settings_on
 from tests.databases import Shelf
@@ -200,19 +200,62 @@ def test_it_takes_the_scope_and_an_administrator_names_the_district(
 
 
 def test_a_client_sees_and_makes_its_own(
-    hub: Client, north: District, make: Make, monkeypatch: pytest.MonkeyPatch
+    hub: Client, books: Books, north: District, make: Make
 ) -> None:
-    mine, other, none = make(client="lms"), make(client="sis"), make()
-    assert client_of(Caller("k", frozenset())) is None
-    for module in ("api.webhooks", "api.deliveries"):
-        monkeypatch.setattr(f"{module}.client_of", lambda _: "lms", raising=False)
-    assert [each["id"] for each in hub.get(PATH, north.key).json["items"]] == [mine["id"]]
+    lms = books.client(north.tenant_id)
+    token = lms.token(hub)
+    other, none, mine = make(client="sis"), make(), make(client=lms.id)
+    own = hub.post(PATH, token, json={"url": URL, "client": "sis"})
+    assert (own.status_code, own.json["client"]) == (201, lms.id)
+    listed = [each["id"] for each in hub.get(PATH, token).json["items"]]
+    assert listed == [mine["id"], own.json["id"]]
     for hidden in (other, none):
-        assert hub.get(f"{PATH}/{hidden['id']}", north.key).status_code == 404
-        assert hub.delete(f"{PATH}/{hidden['id']}", north.key).status_code == 404
-        assert hub.post(f"{PATH}/{hidden['id']}/test", north.key).status_code == 404
-        assert hub.get(f"{PATH}/{hidden['id']}/deliveries", north.key).status_code == 404
-    assert make(client="sis")["client"] == "lms"
+        assert hub.get(f"{PATH}/{hidden['id']}", token).status_code == 404
+        assert hub.delete(f"{PATH}/{hidden['id']}", token).status_code == 404
+        assert hub.post(f"{PATH}/{hidden['id']}/test", token).status_code == 404
+        assert hub.get(f"{PATH}/{hidden['id']}/deliveries", token).status_code == 404
+    for _ in range(len(listed), WEBHOOKS_OF_CLIENT_MAX):
+        assert hub.post(PATH, token, json={"url": URL}).status_code == 201
+    full = hub.post(PATH, token, json={"url": URL})
+    assert (full.status_code, full.json["code"]) == (409, "too_many_webhooks")
+    make()  # which is the district's own affair
+    core = lms.token(hub, CORE)
+    assert hub.get(PATH, core).status_code == 403
+
+
+def test_a_client_is_told_no_more_than_its_lens_shows(
+    hub: Client, books: Books, north: District, make: Make
+) -> None:
+    lms = books.client(north.tenant_id, lens=Jsonb({"grades": ["P1"]}))
+    token = lms.token(hub)
+    mine, ours = make(client=lms.id), make()
+    counts = {name: {"created": 7} for name in ("orgs", "users", "demographics")}
+    with connect(books.url) as db, tenant(db, north.tenant_id):
+        published(db, north.tenant_id, 1, {"jobId": "j", "counts": counts})
+        told = of_run(uuid4(), None, "applied", {"counts": counts, "findings": {"r": 3}})
+        emit(db, north.tenant_id, "csv.import.completed", told)
+        for client in (lms.id, "sis"):
+            exported = of_run(uuid4(), None, "completed", {"client": client})
+            emit(db, north.tenant_id, "csv.export.completed", exported)
+        emit(db, north.tenant_id, "webhook.disabled", {"webhookId": ours["id"]})
+    assert len(states(hub, north, ours)) == 5
+    log = hub.get(f"{PATH}/{mine['id']}/deliveries", token).json["items"]
+    kinds = ["csv.export.completed", "csv.import.completed", "roster.version.published"]
+    assert [each["type"] for each in log] == kinds
+    bodies = [
+        orjson.loads(hub.get(f"{PATH}/{mine['id']}/deliveries/{each['id']}", token).json["body"])
+        for each in log
+    ]
+    assert [each["data"].get("metadata") for each in bodies] == [{"client": lms.id}, {}, None]
+    assert bodies[-1]["data"]["counts"] == {"orgs": {"created": 7}}
+    again = hub.post(f"{PATH}/{mine['id']}/resend", token, json={"after": 0, "which": "everything"})
+    assert again.json["deliveries"] == 3
+    with connect(books.url) as db:
+        sent = deliveries.claim(db, north.tenant_id, [UUID(mine["id"]), UUID(ours["id"])])
+    whole = {each.webhook_id: orjson.loads(each.body)["data"]["counts"] for each in sent}
+    assert whole == {UUID(mine["id"]): {"orgs": {"created": 7}}, UUID(ours["id"]): counts}
+    (seen,) = hub.get("/api/v1/events/history", token).json["items"]
+    assert seen["data"]["counts"] == {"orgs": {"created": 7}}
 
 
 def test_the_webhooks_of_a_client_end_with_it(hub: Client, north: District, make: Make) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
@@ -98,6 +98,7 @@ def exported(
     reader: Reader = EVERYBODY,
     meanwhile: Callable[[], object] = lambda: None,
     schedule: UUID | None = None,
+    write: Callable[[bytes], object] | None = None,
     **wanted: object,
 ) -> Made:
     """Queue an export, claim it and make it; `meanwhile` happens when it has begun."""
@@ -112,16 +113,16 @@ def exported(
     )
     out, told = io.BytesIO(), list[Event]()
 
-    def sink(_name: str) -> Callable[[bytes], int]:
+    def sink(_name: str) -> Callable[[bytes], object]:
         meanwhile()
-        return out.write
+        return write or out.write
 
     with connect(district.hub.url) as db, connect(district.hub.url) as roster:
         claim = exporting.take(db, district.tenant_id, lease=60, worker="test")
         assert claim is not None
         assert claim.wanted == asked
         watch = Watch()
-        export = Export(claim, roster, district.hub.folder, watch, told.append, reader)
+        export = Export(claim, roster, watch, told.append, reader)
         made = export.run(sink)
         with claims.holding(db, claim):
             exporting.complete(db, claim, watch, made, "test")
@@ -595,19 +596,14 @@ def test_lines_end_as_they_must_whatever_stands_in_them_and_an_error_is_no_end(
 
 
 def test_a_disk_that_is_full_ends_the_attempt_and_not_the_connection(
-    district: "District", town: Package, monkeypatch: pytest.MonkeyPatch
+    district: "District", town: Package
 ) -> None:
     district.push(town)
-
-    def fail(pieces: Iterable[bytes], _into: object) -> tuple[int, int]:
-        for number, _ in enumerate(pieces):
-            if number:
-                raise OSError(28, "No space left on device")
-        return 0, 0
-
-    monkeypatch.setattr("pipeline.zipping.deflated", fail)
-    with pytest.raises(OSError, match="No space"):
-        exported(district)
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(OSError, match="No space"),
+    ):
+        exported(district, write=full.write)
 
 
 def test_an_export_that_was_lost_meanwhile_writes_nothing(

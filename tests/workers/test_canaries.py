@@ -38,7 +38,7 @@ from pipeline.deltas import prepare
 from pipeline.erasing import files, job, stores
 from pipeline.packages import Packages
 from schemas.columns import Choice, Day, Flag, Key, Pairs, Refs, Text, Texts, Whole
-from schemas.erasure import OWNERS, personal
+from schemas.erasure import OWNERS, SEEN_BY, personal
 from schemas.roster import AnyEntity
 from schemas.secrets import Vault
 from schemas.settings import Settings, plain
@@ -59,9 +59,9 @@ RECORDS |= {"roles": "r-taro"}
 
 
 def cells(entity: AnyEntity, generation: int) -> dict[str, str]:
-    """A value of its own for every personal column, and for a column that no standard knows."""
+    """A value of its own for every column that is wiped, and for one that no standard knows."""
     found = {"metadata.canary": f"canary{generation}unknown{entity.file}"}
-    for column in (c for c in entity.columns if c.personal):
+    for column in (c for c in entity.columns if c.personal and c not in SEEN_BY):
         value = f"canary{generation}{column.name.replace('_', '')}"
         match column:
             case Flag():
@@ -280,7 +280,7 @@ def follow(site: Site) -> None:
             [tenant_id, profile],
         )
     vault = Vault(plain(settings.secret_key))
-    made = Packages(site.hub.store, FeedLines(""), Path(settings.object_store).parent)
+    made = Packages(site.hub.store, FeedLines(""))
     with connect(plain(settings.database_url)) as db:
         assert prepare(db, vault, tenant_id)
         while made.step(db, vault, tenant_id):
