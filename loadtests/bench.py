@@ -112,7 +112,7 @@ def main(
                 figures += bench.reads(postgres.url, redis.url)
             if outflow:
                 figures += bench.outflow(postgres.url, redis.url)
-            if tenfold and imports:
+            if tenfold:
                 figures += bench.tenfold(postgres.url, redis.url, figures)
             described = [describe(figure, postgres.url) for figure in figures]
     (FOLDER / "bench.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
@@ -158,6 +158,8 @@ class Bench:
         yield Figure(name="worker_memory", value=memory, unit="MiB")
         together = max(each["together"] for each in rounds)
         yield Figure(name="workers_memory", value=together, unit="MiB")
+        rest = median(each["rest"] for each in rounds)
+        yield Figure(name="workers_memory_at_rest", value=rest, unit="MiB")
 
     def round(self, server: str, redis: str) -> dict[str, float]:
         """One repetition on a fresh database."""
@@ -167,7 +169,7 @@ class Bench:
         url = fresh_database(server)
         with running(self.folder, url, redis, GATEWAY) as hub:
             plain = copy_seconds(url, first, self.district.profile)
-            key = hub.district("bench")
+            key, rest = hub.district("bench"), hub.memory.now()
             loaded, load = applied(hub.push(key, first))
             time.sleep(REST)
             before = wal_position(url)
@@ -193,6 +195,7 @@ class Bench:
             "wal": wal,
             "memory": memory,
             "together": together,
+            "rest": rest,
         }
 
     def reads(self, server: str, redis: str) -> Iterator[Figure]:
@@ -215,16 +218,12 @@ class Bench:
                 self.district, users=self.district.users * 10, schools=self.district.schools * 10
             ),
         )
-        first, again = large.package("tenfold"), large.package("tenfold-again", order=5)
-        url = fresh_database(server)
-        with running(self.folder, url, redis, GATEWAY) as hub:
-            key = hub.district("bench")
-            for package in (first, again):
-                _, seconds = applied(hub.push(key, package))
-                click.echo(f"  tenfold: {seconds:.1f} s")
-            memory, together = hub.importer_memory(), hub.workers_memory()
-        drop(server, url)
-        (usual,) = (figure.value for figure in figures if figure.name == "worker_memory")
+        usual = next((each.value for each in figures if each.name == "worker_memory"), None)
+        if usual is None:
+            ((usual, _),) = self.memory_of(server, redis, self.package("first"))
+        packages = large.package("tenfold"), large.package("tenfold-again", order=5)
+        peaks = self.memory_of(server, redis, *packages)
+        memory, together = (max(peak) for peak in zip(*peaks, strict=True))
         yield Figure(
             name="worker_memory_tenfold",
             value=memory,
@@ -233,6 +232,23 @@ class Bench:
             ratio=memory / usual,
         )
         yield Figure(name="workers_memory_tenfold", value=together, unit="MiB")
+
+    def memory_of(self, server: str, redis: str, *packages: Path) -> list[tuple[float, float]]:
+        """The peaks while each package is imported: of the process that imports, and of all."""
+        url = fresh_database(server)
+        peaks = []
+        with running(self.folder, url, redis, GATEWAY) as hub:
+            key = hub.district("bench")
+            for package in packages:
+                hub.forget_peaks()
+                _, seconds = applied(hub.push(key, package))
+                peaks.append((hub.importer_memory(), hub.workers_memory()))
+                click.echo(
+                    f"  {package.stem}: {seconds:.1f} s, importer {peaks[-1][0]:.0f} MiB,"
+                    f" all workers {peaks[-1][1]:.0f} MiB"
+                )
+        drop(server, url)
+        return peaks
 
 
 def applied(pushed: tuple[dict[str, Any], float]) -> tuple[dict[str, Any], float]:

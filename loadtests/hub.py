@@ -83,6 +83,12 @@ class Hub:
         """The peak resident memory of the process that imports, in MiB."""
         return max(peak(pid) for pid in descendants(self.workers.pid) if is_importer(pid))
 
+    def forget_peaks(self) -> None:
+        """From here on anew; Linux forgets how large a process was, too."""
+        self.memory.most = 0.0
+        for pid in descendants(self.workers.pid):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
     def workers_memory(self) -> float:
         """The most that supervisor and worker processes had together at a time, in MiB."""
         return self.memory.most
@@ -98,7 +104,11 @@ class Memory(threading.Thread):
     def run(self) -> None:
         """Look until told to stop."""
         while not self._over.wait(WEIGH):
-            self.most = max(self.most, sum(map(share, (self.pid, *descendants(self.pid)))))
+            self.most = max(self.most, self.now())
+
+    def now(self) -> float:
+        """What they have together now, in MiB."""
+        return sum(map(share, (self.pid, *descendants(self.pid))))
 
     def stop(self) -> None:
         """Look no more."""

@@ -8,17 +8,18 @@ them. The tables are dropped after the merge, which holds locks on them; what a 
 is swept.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from uuid import UUID
 
 import polars as pl
 from psycopg.sql import SQL, Identifier
 
 from pipeline.ahead import ahead
+from pipeline.chunks import SCHEMA, prefix_of, remove
 from pipeline.claims import Claim
 from pipeline.database import Connection, beside
 from pipeline.opening import File
@@ -26,11 +27,9 @@ from pipeline.stage import copied, layout, names
 from pipeline.targets import Targets
 from schemas.columns import Ref
 from schemas.roster import AnyEntity
-from schemas.statements import load
 
-NAMED = load("pipeline", "staging.sql")
-SCHEMA = "rosterhub_staging"
-ROWS = 100_000  # of a chunk
+ROWS = 50_000  # of a chunk at most, but for its last batch
+ROOM = 16 * 1024 * 1024  # bytes of a chunk: what has many columns is large in few rows
 DEPTH = 8  # chunks that may wait; they wait in the database, not in memory
 FEW = 3  # a file is grouped by what a column names if it has this many times less runs than rows
 
@@ -57,6 +56,7 @@ class Beside:
         self.tables: defaultdict[AnyEntity, list[Identifier]] = defaultdict(list)
         self.targets = Targets()
         self.sound: set[str] = set()
+        self.unsound: set[str] = set()
         self.clean = False
         self.staged: Generator[Chunk, None, None] | None = None
 
@@ -80,14 +80,19 @@ class Beside:
         self.staging = db = beside(self.merging, name="rosterhub staging")
         remove(db, prefix_of(self.claim.id))
         for file, items in groupby(batches, key=itemgetter(0)):
-            sound = True
-            for rows in together(rows for _, rows in items):
-                if file.entity.kept:
-                    sound &= self.targets.add(file.entity, rows)
-                    yield Chunk(file, self._stage(db, file.entity, rows), rows.height)
-            if self.targets.settle(file.entity) and sound:
-                self.sound.add(file.entity.file)
+            name, chunks = file.entity.file, together(rows for _, rows in items)
+            if file.entity.kept:
+                yield from map(partial(self._chunk, db, file), chunks)
+            else:
+                deque(chunks, maxlen=0)
+            if self.targets.settle(file.entity) and name not in self.unsound:
+                self.sound.add(name)
         self.clean = clean(self, db)
+
+    def _chunk(self, db: Connection, file: File, rows: pl.DataFrame) -> Chunk:
+        if not self.targets.add(file.entity, rows):
+            self.unsound.add(file.entity.file)
+        return Chunk(file, self._stage(db, file.entity, rows), rows.height)
 
     def _stage(self, db: Connection, entity: AnyEntity, rows: pl.DataFrame) -> Identifier:
         number = sum(map(len, self.tables.values()))
@@ -129,35 +134,20 @@ def ordered(entity: AnyEntity, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort("sourced_id")
 
 
-def prefix_of(run_id: UUID) -> str:
-    """What the tables of a run begin with."""
-    return f"run_{run_id.hex}_"
-
-
-def remove(db: Connection, beginning: str) -> int:
-    """Drop the staging tables whose names begin so; answer how many."""
-    found = db.execute(NAMED["tables"], {"beginning": beginning}).fetchall()
-    for (name,) in found:
-        db.execute(SQL("drop table if exists {}").format(Identifier(SCHEMA, name)))
-    return len(found)
-
-
-def sweep(db: Connection, control: Connection) -> int:
-    """Drop what runs that do not run any more have left; answer how many tables."""
-    names = [name for (name,) in db.execute(NAMED["tables"], {"beginning": "run_"})]
-    # In this order: a run that begins now has no table among these names.
-    running = {prefix_of(run_id) for (run_id,) in control.execute(NAMED["running"])}
-    left = {name.rsplit("_", 2)[0] + "_" for name in names} - running
-    return sum(remove(db, beginning) for beginning in left)
-
-
 def together(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Batches joined to chunks of at least `ROWS` rows."""
+    """Batches joined to chunks of `ROWS` rows or `ROOM` bytes."""
     waiting: list[pl.DataFrame] = []
     for rows in batches:
         waiting.append(rows)
-        if sum(each.height for each in waiting) >= ROWS:
-            yield pl.concat(waiting)
-            waiting.clear()
+        height = sum(each.height for each in waiting)
+        if height >= ROWS or sum(each.estimated_size() for each in waiting) >= ROOM:
+            yield joined(waiting)
     if waiting:
-        yield pl.concat(waiting)
+        yield joined(waiting)
+
+
+def joined(waiting: list[pl.DataFrame]) -> pl.DataFrame:
+    """All that waits; nothing of it is held here while others work on it."""
+    rows = pl.concat(waiting)
+    waiting.clear()
+    return rows

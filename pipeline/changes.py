@@ -7,6 +7,7 @@ read (`pipeline.lines`). Any other bulk file is read whole and compared by the d
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,15 +19,14 @@ from pipeline.database import Connection
 from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Broken, cut
 from pipeline.limits import Limits
-from pipeline.lines import Book, Compared, Index, Known, Lines, Unknown, Written
+from pipeline.lines import Book, Compared, Index, Known, Lines, Ranges, Unknown, Written
 from pipeline.opening import File
-from pipeline.reading import Reader
+from pipeline.reading import BEHIND_HEADER, Reader
 from schemas import rules
 from schemas.policy import Reading
 from schemas.rules import Finding
 
 PIECES = 4  # that are looked up at once: what a look costs hardly depends on how much is asked
-BEHIND_HEADER = 2  # the number of the first line that is a record
 
 log = structlog.get_logger()
 
@@ -137,7 +137,7 @@ class Changes:
         known = self.lines.find(file.entity, self._context(file))
         if known is None:
             return False
-        found = self._compared(self.lines, known, file, folder / "unknown")
+        found = self._compared(self.lines, known, file, folder)
         if found is None:
             self.reader.forget(file)
             return False
@@ -147,25 +147,33 @@ class Changes:
             self._stage_found(self.lines, file, found)
         return True
 
-    def _compared(self, shelf: Lines, known: Known, file: File, path: Path) -> Compared | None:
+    def _compared(self, shelf: Lines, known: Known, file: File, folder: Path) -> Compared | None:
         """The file against the known lines; None where reading the whole of it is better.
 
         A known line that stands twice in the file, an unreadable shelf, a file that cannot be read
         and too much that is new are all answered in that way.
         """
+        unknown = Unknown(folder / "unknown")
         try:
-            index = shelf.index(known)
+            if known.records > lines.AT_HAND:
+                return self._ranged(shelf, known, file, unknown)
+            return self._streamed(shelf, known, file, unknown)
         except lines.UNREADABLE as error:
             log.warning("known_lines_unreadable", error=type(error).__name__)
             return None
-        unknown = Unknown(path)
-        try:
-            whole = self._scanned(file, index, unknown)
         except Broken:
-            whole = False
+            return None
         finally:
             unknown.close()
-        missing = index.unseen() if whole else None
+
+    def _streamed(
+        self, shelf: Lines, known: Known, file: File, unknown: Unknown
+    ) -> Compared | None:
+        """Look every line up while the file streams by."""
+        index = Index(shelf.digests(known))
+        if not self._scanned(file, index, unknown):
+            return None
+        missing = index.unseen()
         return None if missing is None else Compared(known, index, missing, unknown)
 
     def _scanned(self, file: File, index: Index, unknown: Unknown) -> bool:
@@ -182,7 +190,27 @@ class Changes:
             if unknown.size > lines.MANY * file.source.size:
                 return False
             self.told(file)
-        return 0 < self.reader.rows[file.entity.file] >= unknown.lines / lines.MANY
+        return self._few(file, unknown.lines)
+
+    def _few(self, file: File, unknown: int) -> bool:
+        """Whether so few lines are unknown that the others need not be read."""
+        return 0 < self.reader.rows[file.entity.file] >= unknown / lines.MANY
+
+    def _ranged(self, shelf: Lines, known: Known, file: File, unknown: Unknown) -> Compared | None:
+        """Look the lines up range by range, and go through the file again for the new ones."""
+        ranges = Ranges(
+            partial(shelf.digests, known), self.folder / f"{file.entity.file}.seen", known.parts
+        )
+        for _, digests in self.reader.scan(file):
+            ranges.add(digests)
+            self.told(file)
+        parted = ranges.parted()
+        if parted is None or not self._few(file, len(parted[0])):
+            return None
+        new, missing = parted
+        for body in self.reader.only(file, new):
+            unknown.add(body)
+        return Compared(known, ranges, missing, unknown)
 
     def _stage_found(self, shelf: Lines, file: File, found: Compared) -> None:
         """Stage the rows on unknown lines, and the keys that no line has any more."""
@@ -200,7 +228,9 @@ class Changes:
             self.reader.findings.add(doubled(file, both, fresh, found.index))
 
 
-def doubled(file: File, both: pl.DataFrame, fresh: pl.DataFrame, index: Index) -> Iterator[Finding]:
+def doubled(
+    file: File, both: pl.DataFrame, fresh: pl.DataFrame, index: Index | Ranges
+) -> Iterator[Finding]:
     """Records that stand both on a known line and on an unknown one; the later line is named."""
     for digest, key in both.rows():
         (known,) = index.lines_of(pl.Series([digest], dtype=pl.UInt128))

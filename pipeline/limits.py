@@ -17,5 +17,5 @@ class Limits:
     field_max: int = 32 * KIB
     columns_max: int = 200
     findings_max: int = 100_000
-    piece: int = 4 * MIB
-    partition: int = 32 * MIB
+    piece: int = 2 * MIB
+    partition: int = 16 * MIB

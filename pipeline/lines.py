@@ -18,7 +18,7 @@ record.
 
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -44,12 +44,14 @@ from schemas.statements import load
 
 SQL = load("pipeline", "lines.sql")
 MEANING = 2  # raised when a line comes to mean something else though no rule changes its id
-PART = 64 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
+PART = 32 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
 MANY = 0.2  # share of unknown lines beyond which reading the whole file is quicker
 PATCHED = 0.1  # share of the records beyond which a patch becomes part of its base
 JOINED = 4_000_000  # digests that are searched at a time
+AT_HAND = 2_000_000  # known lines that are searched in memory, while the file streams by
 TOGETHER = 4 * 1024 * 1024  # bytes of unknown lines that are read at a time
 KEPT = pl.Schema({"digest": pl.UInt128, "sourced_id": pl.String})
+SEEN = pl.Schema({"at": pl.UInt32, "digest": pl.UInt128})
 READ = pl.Schema({"line": pl.Int64, "digest": pl.UInt128, "sourced_id": pl.String})
 NONE = pl.Series("digest", dtype=pl.UInt128)
 UNREADABLE = (BaseError, OSError, pl.exceptions.PolarsError)
@@ -174,6 +176,43 @@ def place(part: pl.Series, digests: pl.Series, start: int) -> pl.Series:
     return frame.select(pl.when("same").then("at")).to_series().cast(pl.UInt32)
 
 
+class Ranges:
+    """Known digests that are too many to have at hand, and the lines of a file in the same ranges.
+
+    The lines wait on disk until the file was seen; then one range is looked at after the other.
+    """
+
+    def __init__(self, known: Callable[[], Iterable[pl.Series]], folder: Path, ranges: int) -> None:
+        self._known, self._ranges, self._lines = known, ranges, 0
+        self._seen = Spool(folder, SEEN, part=places_of(ranges), partitions=ranges)
+
+    def add(self, digests: pl.Series) -> None:
+        """Take the next lines."""
+        at = pl.int_range(self._lines, self._lines + len(digests), dtype=pl.UInt32, eager=True)
+        self._seen.add(pl.DataFrame([at.alias("at"), digests]))
+        self._lines += len(digests)
+
+    def parted(self) -> tuple[pl.Series, pl.Series] | None:
+        """The lines that are not known, counted from 0, and the known digests that no line has.
+
+        None where two lines have the same known one.
+        """
+        new, missing = [pl.Series(dtype=pl.UInt32)], [NONE]
+        for known, seen in zip(self._known(), self._seen.read(), strict=True):
+            index = Index([known])
+            new.append(seen["at"].filter(~index.find(seen["digest"])))
+            unseen = index.unseen()
+            if unseen is None:
+                return None
+            missing.append(unseen)
+        return pl.concat(new).sort(), pl.concat(missing)
+
+    def lines_of(self, digests: pl.Series) -> pl.Series:
+        """Which lines of the file have these digests, counted from 0."""
+        wanted = pl.col("digest").is_in(digests.implode())
+        return pl.concat(part.filter(wanted)["at"] for part in self._seen.read())
+
+
 class Unknown:
     """The lines of a file that are not known, on disk until it is clear that they are few."""
 
@@ -237,7 +276,7 @@ class Compared:
     """A file against the known lines: those it lacks by digest, those to be read."""
 
     known: Known
-    index: Index
+    index: Index | Ranges
     missing: pl.Series
     unknown: Unknown
 
@@ -259,10 +298,10 @@ class Lines:
         row = self.db.execute(SQL["find"], facts).fetchone()
         return None if row is None else Known(*row)
 
-    def index(self, known: Known) -> Index:
-        """The digests of the known lines; raises one of UNREADABLE."""
-        dropped, added = self._patch(known)
-        return Index(part["digest"] for part in self._parts(known, dropped, added, ["digest"]))
+    def digests(self, known: Known) -> Iterator[pl.Series]:
+        """The digests of the known lines, part by part; raises one of UNREADABLE."""
+        for part in self._parts(known, *self._patch(known), ["digest"]):
+            yield part["digest"]
 
     def records(self, known: Known) -> Iterator[pl.DataFrame]:
         """Digest and sourcedId of the known lines, part by part; raises one of UNREADABLE."""
@@ -353,11 +392,6 @@ class Lines:
         return pl.read_ipc(io.BytesIO(obstore.get(self.store, key).bytes()))
 
 
-def forget(db: Connection, tenant_id: int, entity: AnyEntity) -> None:
-    """No line of the entity is known any more: its records were written."""
-    db.execute(SQL["forget"], {"tenant_id": tenant_id, "entity": entity.file})
-
-
 def parts(size: int) -> int:
     """How many parts the lines of a file of so many bytes take."""
     return size // PART + 1
@@ -379,6 +413,10 @@ class Book:
     def add(self, rows: pl.DataFrame) -> None:
         """Take `line`, `digest` and `sourced_id`."""
         self.spool.add(rows)
+
+    def rest(self) -> None:
+        """No more will come until it is read."""
+        self.spool.rest()
 
     def read(self) -> Iterator[pl.DataFrame]:
         """Every part."""

@@ -11,9 +11,9 @@ from typing import LiteralString
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pipeline.database import Connection, one
-from pipeline.digests import GONE
-from pipeline.lines import forget
+from pipeline.known import forget
 from pipeline.stage import gone, is_empty, names, staged
+from schemas.digests import GONE
 from schemas.roster import PARTS, AnyEntity
 from schemas.roster.people import User
 from schemas.runs import Counts

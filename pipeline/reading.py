@@ -26,6 +26,7 @@ from pipeline.found import Rows
 from pipeline.frames import Beyond, Checker, typed
 from pipeline.limits import Limits
 from pipeline.lines import Book
+from pipeline.memory import give_back
 from pipeline.opening import File, Package
 from pipeline.records.owners import owned
 from pipeline.repairs import mender
@@ -35,8 +36,10 @@ from schemas.policy import Reading
 from schemas.profiles import Profile
 from schemas.rules import Finding
 
-DEPTH = 4
+DEPTH = 2
 """Batches that may wait for who stages them."""
+BEHIND_HEADER = 2
+"""The number of the first line that is a record."""
 NOTHING_MENDED = pl.Series("line", dtype=pl.Int64)
 
 
@@ -126,6 +129,19 @@ class Reader:
             self.rows[file.entity.file] += len(digests)
             self._advance(file, body.read)
             yield body, digests
+        give_back()
+
+    def only(self, file: File, at: pl.Series) -> Iterator[Piece]:
+        """These lines of a file that was scanned, counted from 0 (ascending)."""
+        start = next_line = 0
+        for body in bodies(file) if len(at) else ():
+            next_line += body.height
+            end = int(at.search_sorted(next_line))
+            if start < end:
+                yield body.chosen(at.slice(start, end - start).cast(pl.Int64) + BEHIND_HEADER)
+            start = end
+            if end == len(at):
+                return
 
     def remember(self, db: Connection, claim: Claim) -> None:
         """Store what was found, and which mapping each file was read with: the run is to end."""
@@ -151,6 +167,9 @@ class Reader:
         else:
             if self.rows[name] == 0:
                 self.findings.broke(Finding(rule=rules.text.NO_ROWS, file=file.source.name))
+        if book := self.books.get(name):
+            book.rest()
+        give_back()
 
     def _counted(self, file: File) -> Iterator[Piece]:
         """The file; rows count before they are handed on, for who stages them tells how many."""
@@ -160,22 +179,25 @@ class Reader:
             yield body
 
     def _rows(self, file: File, bodies: Iterator[Piece]) -> Iterator[pl.DataFrame]:
-        name, layout = file.entity.file, file.layout
         interpreter = Interpreter(file, self.package.profile, self.reading, self.limits)
         for body in bodies:
-            read = interpreter.read(body)
-            self.mended[name].update(read.mended)
-            self._add(name, self.kept.told(file, body, read.findings))
-            for beyond in read.beyond:
-                self.findings.count(beyond.kind, beyond.schools)
-                if name in self.books:
-                    self.counted[name].append(beyond.lines.cast(pl.UInt32))  # there may be millions
-            rows = self.findings.sift(file.entity, read.rows)
-            good = digested(self._by_hub_ids(file, typed(file.entity, layout, file.mode, rows)))
-            if book := self.books.get(name):
-                book.add(lines.of_rows(body, good))
-            yield good
-        self._add(name, interpreter.repairs())
+            yield self._good(file, interpreter, body)
+        self._add(file.entity.file, interpreter.repairs())
+
+    def _good(self, file: File, interpreter: Interpreter, body: Piece) -> pl.DataFrame:
+        """The good rows of a piece. What it took to find them goes before the next is begun."""
+        name, read = file.entity.file, interpreter.read(body)
+        self.mended[name].update(read.mended)
+        self._add(name, self.kept.told(file, body, read.findings))
+        for beyond in read.beyond:
+            self.findings.count(beyond.kind, beyond.schools)
+            if name in self.books:
+                self.counted[name].append(beyond.lines.cast(pl.UInt32))  # there may be millions
+        rows = self.findings.sift(file.entity, read.rows)
+        good = digested(self._by_hub_ids(file, typed(file.entity, file.layout, file.mode, rows)))
+        if book := self.books.get(name):
+            book.add(lines.of_rows(body, good))
+        return good
 
     def _by_hub_ids(self, file: File, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows by the ids under which the hub knows the records."""

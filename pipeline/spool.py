@@ -25,6 +25,11 @@ class Shelf:
         """Take more rows."""
         self.waiting.append(rows)
         if sum(each.estimated_size() for each in self.waiting) > self.room:
+            self.rest()
+
+    def rest(self) -> None:
+        """Keep nothing in memory."""
+        if self.waiting:
             self.folder.mkdir(exist_ok=True)
             self.files.append(self.folder / f"{len(self.files)}.arrow")
             pl.concat(self.waiting).write_ipc(self.files[-1])
@@ -59,6 +64,11 @@ class Spool:
         parts = rows.select(self.part).to_series()
         for number, shelf in enumerate(self.shelves):
             shelf.add(rows.filter(parts == number))
+
+    def rest(self) -> None:
+        """Keep nothing in memory."""
+        for shelf in self.shelves:
+            shelf.rest()
 
     def read(self) -> Iterator[pl.DataFrame]:
         """The partitions, one after the other."""

@@ -8,9 +8,9 @@ that are kept (`pipeline.proposals`); here they stand as views.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-import polars as pl
 from psycopg.sql import SQL, Composed, Identifier
 
 from pipeline.database import Connection, one
@@ -18,6 +18,9 @@ from schemas.columns import Key, Ref, Refs
 from schemas.ddl import sql_type
 from schemas.proposals import kept_keys, kept_rows
 from schemas.roster import ROSTERING, AnyEntity
+
+if TYPE_CHECKING:
+    import polars as pl
 
 BY_BYTES = 'collate "C"'
 
@@ -79,7 +82,7 @@ def view(db: Connection, entity: AnyEntity, chunks: Sequence[Identifier]) -> Non
     db.execute(SQL("create temporary view {} as {}").format(name, parts))
 
 
-def copy_rows(db: Connection, entity: AnyEntity, batches: Iterable[pl.DataFrame]) -> int:
+def copy_rows(db: Connection, entity: AnyEntity, batches: "Iterable[pl.DataFrame]") -> int:
     """COPY digested rows to the staging table; answer how many."""
     columns = SQL(", ").join(map(Identifier, ["line", *names(entity)]))
     rows, _ = places(db, entity)
@@ -87,13 +90,13 @@ def copy_rows(db: Connection, entity: AnyEntity, batches: Iterable[pl.DataFrame]
     return copied(db, statement, batches)
 
 
-def copy_gone(db: Connection, entity: AnyEntity, batches: Iterable[pl.DataFrame]) -> int:
+def copy_gone(db: Connection, entity: AnyEntity, batches: "Iterable[pl.DataFrame]") -> int:
     """COPY keys to the table of what is gone; answer how many."""
     _, keys = places(db, entity)
     return copied(db, SQL("copy {} from stdin (format csv)").format(keys), batches)
 
 
-def copied(db: Connection, statement: Composed, batches: Iterable[pl.DataFrame]) -> int:
+def copied(db: Connection, statement: Composed, batches: "Iterable[pl.DataFrame]") -> int:
     """Polars writes the CSV that PostgreSQL reads: a null is a blank without quotes."""
     rows = 0
     with db.cursor().copy(statement) as copy:

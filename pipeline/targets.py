@@ -11,6 +11,7 @@ Of a sourcedId 128 bits are remembered, under seeds that nobody can know: a mill
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from secrets import randbits
 
 import polars as pl
@@ -21,7 +22,10 @@ from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 KEY = "sourced_id"
 NONE = pl.Series(KEY, dtype=pl.UInt128)
 SEEDS = (randbits(64), randbits(64))
-POINTED_AT = frozenset(column.to for entity in ROSTERING for column in entity.references())
+LAST: Mapping[str, AnyEntity] = {
+    column.to: entity for entity in ROSTERING for column in entity.references()
+}
+"""The last file in load order that points at a file."""
 
 
 class Targets:
@@ -35,13 +39,21 @@ class Targets:
     def add(self, entity: AnyEntity, rows: pl.DataFrame) -> bool:
         """Remember typed rows; answer whether what they point at in earlier files is there."""
         active = rows.filter(pl.col("status") == "active")
-        if entity.file in POINTED_AT:
+        if entity.file in LAST:
             self.fresh[entity.file].append(marks(active[KEY]))
         return all(self._holds(entity, column, active) for column in entity.references())
 
     def settle(self, entity: AnyEntity) -> bool:
-        """Whether what the rows of a file point at in the file itself is there."""
-        return all(self._known(to, cells) for to, cells in self.later.pop(entity.file, []))
+        """Whether what the rows of a file point at in the file itself is there.
+
+        What no later file points at is forgotten.
+        """
+        holds = [self._known(to, cells) for to, cells in self.later.pop(entity.file, [])]
+        for file, last in LAST.items():
+            if last is entity:
+                self.known.pop(file, None)
+                self.fresh.pop(file, None)
+        return all(holds)
 
     def _holds(self, entity: AnyEntity, column: Key | Ref | Refs, rows: pl.DataFrame) -> bool:
         if not BY_FILE[column.to].kept:

@@ -19,7 +19,6 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pipeline import claims, found, publish, rekeyed, stage
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one, tenant
-from pipeline.digests import ERASED
 from pipeline.faults import Findings, TooMany
 from pipeline.limits import Limits
 from pipeline.merge import Merge, listed, values
@@ -27,6 +26,7 @@ from pipeline.records.asking import Asking
 from pipeline.records.state import Stored
 from pipeline.stage import gone, is_empty, names, staged
 from schemas import rules
+from schemas.digests import ERASED
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.profiles import V1_2_1
 from schemas.roster import ROSTERING, AnyEntity

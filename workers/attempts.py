@@ -21,6 +21,7 @@ from psycopg.errors import QueryCanceled
 from pipeline import claims
 from pipeline.claims import Fenced, Held, Stopped, Watch
 from pipeline.database import Connection, connect
+from pipeline.memory import give_back
 from schemas.events import Emit
 from schemas.settings import Settings, plain
 from workers import metrics
@@ -119,6 +120,7 @@ class Attempts(ABC, Generic[C]):
             with metrics.SECONDS.labels(kind=kind).time():
                 outcome = self._heard_in_district(tenant_id)._work(db, claim)  # noqa: SLF001  # our own
         metrics.ATTEMPTS.labels(kind=kind, outcome=outcome).inc()
+        give_back()
         return True
 
     def _heard_in_district(self, tenant_id: int) -> Self:

@@ -12,7 +12,7 @@ from obstore.store import ObjectStore
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
-from pipeline import beside, export_files, packages, proposals
+from pipeline import chunks, export_files, packages, proposals
 from pipeline.audit import note
 from pipeline.database import Connection, connect, tenant
 from pipeline.erasing import retention
@@ -34,7 +34,7 @@ def sweep(url: str, store: ObjectStore) -> None:
     with connect(url, role="rosterhub_control", name="rosterhub maintenance") as control:
         districts = control.execute(NAMED["districts"]).fetchall()
         with connect(url, name="rosterhub maintenance") as db:
-            beside.sweep(db, control)
+            chunks.sweep(db, control)
             proposals.sweep(db, control)
             for tenant_id, deleted, policy in districts:
                 try:

@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import Counter, Histogram
 
 Outcome = Literal["created", "updated", "unchanged", "deleted", "rejected", "touched"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -32,12 +32,6 @@ WEBHOOK_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
 )
 
-
-def restarts(registry: CollectorRegistry) -> Counter:
-    """The supervisor's own counter; it has a registry of its own beside its children's."""
-    return Counter(
-        "rosterhub_worker_restarts",
-        "Worker processes that died and were replaced.",
-        ["kind"],
-        registry=registry,
-    )
+RESTARTS = Counter(
+    "rosterhub_worker_restarts", "Worker processes that died and were replaced.", ["kind"]
+)

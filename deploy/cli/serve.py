@@ -5,7 +5,8 @@
 import os
 import sys
 from functools import partial
-from importlib import resources
+from importlib import import_module, resources
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
@@ -13,13 +14,14 @@ import click
 from deploy.messages import NO_WORKERS, SETTING_MISSING, SETTING_WRONG, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline.packages import Lines
     from schemas.jobs import ProcessKind
     from schemas.settings import Settings
+    from workers.supervisor import Program
 
 KINDS = ("imports", "exports", "webhooks", "deltas", "service")
+PARTS = ("process", "webhooks", "exports", "deltas", "service")
+"""Of `workers`: those that can be loaded without data frames."""
 NEEDED = ("database_url", "redis_url", "secret_key")
 
 
@@ -34,28 +36,33 @@ def serve() -> None:
 
 @click.command
 @click.option("--process", "kind", type=click.Choice(KINDS), hidden=True)
-@click.option("--parent", type=int, hidden=True)
 @click.pass_context
-def work(context: click.Context, kind: "ProcessKind | None", parent: int | None) -> None:
+def work(context: click.Context, kind: "ProcessKind | None") -> None:
     """Run the workers, as the ROSTERHUB_* variables say."""
     from deploy import logs
 
     settings = settings_with(*NEEDED)
     logs.configure(settings.log_format, settings.log_level)
     try:
-        from workers import lifeline, supervisor
+        from workers import supervisor
 
-        run = program(kind or "imports")
+        if kind is None:
+            context.exit(supervisor.main(settings, load, program))
+        run = program(kind)
     except ModuleNotFoundError as error:
         raise Failure(NO_WORKERS, reason=error.name) from error
-    if kind is None:
-        context.exit(supervisor.main(settings, one_worker))
-    if parent:
-        lifeline.die_with(parent)
     run(settings)
 
 
-def program(kind: "ProcessKind") -> "Callable[[Settings], None]":
+def load() -> None:
+    """Bring in what worker processes need, but for data frames, which begin threads."""
+    if find_spec("polars") is None:
+        raise ModuleNotFoundError(name="polars")
+    for name in ("deploy.feed_lines", *(f"workers.{part}" for part in PARTS)):
+        import_module(name)
+
+
+def program(kind: "ProcessKind") -> "Program":
     """What a worker process does; it loads what its kind needs, and no data frames for a bell."""
     if kind == "webhooks":
         from workers import webhooks
@@ -71,12 +78,6 @@ def lines_of(settings: "Settings") -> "Lines":
     from deploy.feed_lines import FeedLines
 
     return FeedLines(settings.base)
-
-
-def one_worker(kind: str) -> list[str]:
-    """The command of one worker process; the supervisor runs it and replaces it."""
-    this = [sys.executable, "-P", "-m", "deploy.cli", "work"]
-    return [*this, "--process", kind, "--parent", str(os.getpid())]
 
 
 def settings_with(*needed: str) -> "Settings":

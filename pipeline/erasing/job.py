@@ -19,13 +19,13 @@ from psycopg.types.json import Jsonb
 from pipeline import claims, export_files, packages, publish
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one, tenant
-from pipeline.digests import ERASED
 from pipeline.erasing import people, records, retention
 from pipeline.erasing.files import FILES, Going
 from pipeline.erasing.people import NAMED
 from pipeline.erasing.records import Reach
 from pipeline.erasing.stores import STORES
 from pipeline.merge import Merge
+from schemas.digests import ERASED
 from schemas.erasure import OWNERS, Cause
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.policy import Policy

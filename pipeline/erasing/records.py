@@ -12,13 +12,13 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from psycopg.types.json import Jsonb
 
 from pipeline.database import Connection, one
-from pipeline.digests import ERASED
 from pipeline.erasing.people import PEOPLE
-from pipeline.lines import forget
+from pipeline.known import forget
 from pipeline.merge import COUNT, UNCOUNT, Merge, listed
 from pipeline.merge import compose as of_merge
 from pipeline.stage import names
 from schemas.ddl import sql_type
+from schemas.digests import ERASED
 from schemas.erasure import MARK, METADATA, OWNERS, personal, wiped
 from schemas.roster import AnyEntity
 from schemas.runs import Counts

@@ -14,12 +14,12 @@ from uuid import UUID
 from psycopg.sql import SQL, Identifier, Literal
 
 from pipeline.database import Connection, one
-from pipeline.digests import ERASED
 from pipeline.erasing import people
 from pipeline.erasing.people import NAMED, PEOPLE
 from pipeline.erasing.stores import wipe_findings
 from pipeline.stage import is_empty, staged
 from schemas import rules
+from schemas.digests import ERASED
 from schemas.erasure import OWNERS
 from schemas.roster.people import User
 from schemas.rules import Finding

@@ -463,7 +463,9 @@ CHECKS: tuple[Check, ...] = (
         sql="""
             select h.line, h.sourced_id, h.home_class as value, h.sourced_id as person
             from homes as h join after_classes as c on c.sourced_id = h.home_class
-            where h.sourced_id not in (select user_sourced_id from enrolled)
+            where not exists (
+                select 1 from enrolled as e where e.user_sourced_id = h.sourced_id
+            )
         """,
         whole=(Enrollment.user_sourced_id,),
         profiles=JAPAN,
@@ -483,8 +485,10 @@ CHECKS: tuple[Check, ...] = (
             "lessons": "select sourced_id from after_classes where class_type <> 'homeroom'",
             # Also those in a class that is not there: that is another rule's matter.
             "housed": """
-                select user_sourced_id from after_enrollments
-                where class_sourced_id not in (select sourced_id from lessons)
+                select e.user_sourced_id from after_enrollments as e
+                where not exists (
+                    select 1 from lessons as l where l.sourced_id = e.class_sourced_id
+                )
             """,
         },
         sql="""
@@ -493,8 +497,9 @@ CHECKS: tuple[Check, ...] = (
             where exists (
                 select 1 from after_roles as r
                 where r.user_sourced_id = u.sourced_id and r.role = 'student'
-            ) and u.sourced_id not in (select user_sourced_id from housed)
-            and exists (
+            ) and not exists (
+                select 1 from housed as h where h.user_sourced_id = u.sourced_id
+            ) and exists (
                 select 1 from after_enrollments as e where e.user_sourced_id = u.sourced_id
             )
         """,

@@ -425,14 +425,23 @@ def settings_of(database_url: str, redis_url: str, folder: Path, options: Option
     return Settings(**own | dict(options))
 
 
+PLANT = """
+import os
+os.register_at_fork(after_in_child=lambda: __import__("planted"))
+"""
+"""A bug in the copies only: the supervisor itself loads no data frames (`workers.forking`)."""
+
+
 @contextmanager
 def running(
     command: str, settings: Settings, folder: Path, *, planted: str | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """`rosterhub <command>`, which ends with us however we end; with a bug if one is `planted`."""
     path = [str(ROOT)]
-    if planted is not None:  # Python runs a file of this name first of all
-        (folder / "sitecustomize.py").write_text(planted, encoding="utf-8")
+    if planted is not None:
+        (folder / "planted.py").write_text(planted, encoding="utf-8")
+        # Python runs a file of this name first of all.
+        (folder / "sitecustomize.py").write_text(PLANT, encoding="utf-8")
         path.insert(0, str(folder))
     outside = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     dies_with_us = [str(signal.SIGTERM.value), str(os.getpid())]

@@ -6,9 +6,10 @@ from itertools import combinations
 import polars as pl
 import pytest
 
-from pipeline.digests import GONE, digested
+from pipeline.digests import digested
 from pipeline.frames import typed
 from pipeline.header import layout
+from schemas.digests import GONE
 from schemas.profiles import JP_1_2_1
 from schemas.roster import AnyEntity
 from schemas.roster.orgs import Org

@@ -11,10 +11,10 @@ from psycopg.types.json import Jsonb
 from pipeline import claims, lines
 from pipeline.claims import Watch
 from pipeline.database import connect
-from pipeline.digests import ERASED
 from pipeline.erasing import retention
 from pipeline.erasing.job import Erasure, sealed
 from pipeline.importing import Import
+from schemas.digests import ERASED
 from schemas.erasure import MARK, OWNERS, SEEN_BY, personal, wiped
 from schemas.events import Event, RunEnded
 from schemas.policy import Policy

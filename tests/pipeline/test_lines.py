@@ -1,12 +1,18 @@
 """Lines that are known: what they save, and when nobody may rely on them."""
 
+import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
 import xxhash
 
-from pipeline import lines, text
+from pipeline import lines, opening, reading, text
+from pipeline.claims import Watch
+from pipeline.faults import Findings
+from pipeline.limits import Limits
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Book, District, Package
@@ -30,6 +36,12 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(text, "records", counted)
     return parsed
+
+
+@pytest.fixture(params=[lines.AT_HAND, 0], ids=["at hand", "in ranges"])
+def at_hand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known lines are searched while the file streams by, or range by range when it was seen."""
+    monkeypatch.setattr(lines, "AT_HAND", request.param)
 
 
 @pytest.fixture(params=[0.0, 1.0], ids=["a new base", "a patch"])
@@ -75,6 +87,51 @@ class TestIndex:
         assert index.find(numbers(1, 2)).to_list() == [False, False]
 
 
+@pytest.mark.parametrize("ranges", [1, 3, 7])
+def test_ranges_tell_the_same_as_an_index(tmp_path: Path, ranges: int) -> None:
+    drawn = random.Random(ranges)
+    known = sorted({drawn.getrandbits(128) for _ in range(400)})
+    file = [*drawn.sample(known, 300), *(drawn.getrandbits(128) for _ in range(50))]
+    drawn.shuffle(file)
+    index = lines.Index([numbers(*known)])
+    whole = numbers(*known).to_frame()
+    parts = [whole.filter(lines.places_of(ranges) == part)["digest"] for part in range(ranges)]
+    told = lines.Ranges(lambda: parts, tmp_path / "seen", ranges)
+    new: list[bool] = []
+    for start in range(0, len(file), 60):
+        new += (~index.find(numbers(*file[start : start + 60]))).to_list()
+        told.add(numbers(*file[start : start + 60]))
+    parted, unseen = told.parted(), index.unseen()
+    assert parted is not None
+    assert unseen is not None
+    assert parted[0].to_list() == [at for at, is_new in enumerate(new) if is_new]
+    assert parted[1].to_list() == unseen.to_list()
+    for digest in (known[0], known[200], known[-1]):
+        asked = numbers(digest)
+        assert told.lines_of(asked).to_list() == index.lines_of(asked).to_list()
+    told.add(numbers(next(each for each in file if each in known)))
+    assert told.parted() is None, "a known line stands twice"
+
+
+def test_chosen_lines_are_found_in_whichever_piece_they_lie(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = [(b"a\nb\nc\n", 2), (b"d\ne\n", 5), (b"f\ng\n", 7), (b"h", 9)]
+    pieces = [text.Piece(data, first, 0) for data, first in whole]
+    monkeypatch.setattr(reading, "bodies", lambda _: iter(pieces))
+    reader = reading.Reader(opening.Package(), Watch(), Findings(1), Limits())
+    for wanted in ((0, 2, 3, 7), (1, 5, 6), (4,), (), (0, 1, 2, 3, 4, 5, 6, 7)):
+        found = [*reader.only(Mock(), pl.Series(wanted, dtype=pl.UInt32))]
+        rows = [
+            (int(number) - 2, line.decode())
+            for piece in found
+            for number, line in zip(
+                piece.numbers(piece.height), piece.data.split(b"\n"), strict=True
+            )
+        ]
+        assert rows == [(at, "abcdefgh"[at]) for at in wanted]
+
+
 class TestUnchanged:
     def test_no_line_is_parsed_twice(
         self, district: "District", town: "Package", read: list[int]
@@ -95,6 +152,7 @@ class TestUnchanged:
         district.push(odd)
         assert sum(read) == 1
 
+    @pytest.mark.usefixtures("at_hand")
     def test_only_what_differs_is_parsed(
         self, district: "District", town: "Package", book: "Book", read: list[int]
     ) -> None:
@@ -110,7 +168,7 @@ class TestUnchanged:
         assert district.push(other).state == "applied"
         assert read == [], "what was changed is known now"
 
-    @pytest.mark.usefixtures("parts")
+    @pytest.mark.usefixtures("parts", "at_hand")
     def test_many_parts_and_patches_tell_the_same_as_values(
         self, district: "District", town: "Package", book: "Book", read: list[int]
     ) -> None:
@@ -124,6 +182,7 @@ class TestUnchanged:
                 assert sum(read) == unknown
             district.agrees(book)
 
+    @pytest.mark.usefixtures("at_hand")
     def test_a_record_on_a_known_and_on_an_unknown_line_is_told_by_its_later_line(
         self, district: "District", town: "Package"
     ) -> None:

@@ -5,7 +5,7 @@ import polars as pl
 from pipeline.targets import Targets, marks
 from schemas.roster import AnyEntity
 from schemas.roster.orgs import Org
-from schemas.roster.people import Role, User
+from schemas.roster.people import Role, User, UserProfile
 
 Rows = list[dict[str, str]]
 
@@ -55,3 +55,18 @@ def test_a_record_that_is_deleted_is_no_target() -> None:
 def test_what_is_remembered_tells_a_million_keys_apart() -> None:
     keys = pl.Series([str(number) for number in range(1_000_000)])
     assert marks(keys).n_unique() == len(keys)
+
+
+def test_what_no_later_file_points_at_is_forgotten() -> None:
+    """A district may have a million user profiles, of which only its roles speak."""
+    targets = Targets()
+    profiles = frame(UserProfile, [{"sourced_id": "p", "user_sourced_id": "u"}])
+    assert users(targets, {"sourced_id": "u"})
+    assert targets.add(UserProfile, profiles)
+    role = {"sourced_id": "r", "user_sourced_id": "u", "user_profile_sourced_id": "p"}
+    roles = frame(Role, [role])
+    targets.add(Role, roles)
+    assert len(targets.known["userProfiles"]) == 1
+    targets.settle(Role)
+    assert not targets.known.get("userProfiles", [])
+    assert len(targets.known["users"]) == 1
