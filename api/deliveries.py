@@ -24,11 +24,11 @@ from api.openapi.described import PAGED, Listed, a_word, an_instant, described, 
 from api.webhooks import APART, PATH, SQL, Json, Resource, key_of, one, take_turn
 from api.words import among, not_among
 from schemas.errors import Conflict, Missing
+from schemas.told import as_seen
 from schemas.webhooks import (
     DELIVERY_STATES,
     EVENTS,
     FAILURES,
-    as_seen,
     message_id,
     parsed_message_id,
 )

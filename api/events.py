@@ -27,7 +27,8 @@ from api.streams import Place, Streams, name_of, place
 from api.words import among
 from schemas.errors import BadRequest, Forbidden
 from schemas.statements import load
-from schemas.webhooks import EVENTS, EventType, as_seen, message_id, stream
+from schemas.told import as_seen
+from schemas.webhooks import EVENTS, EventType, message_id, stream
 
 SQL = load("api", "events.sql")
 PATH = "/api/v1/events/history"

@@ -21,6 +21,7 @@ from pipeline import events
 from pipeline.database import Connection, one, tenant
 from schemas.sealing import Seal
 from schemas.statements import load
+from schemas.told import as_seen
 from schemas.webhooks import (
     DISABLED_AFTER_DAYS,
     HANGING,
@@ -31,7 +32,6 @@ from schemas.webhooks import (
     WARNED_AFTER_DAYS,
     Failure,
     Notice,
-    as_seen,
     pause_after,
 )
 

@@ -93,7 +93,7 @@ class TestRules:
         assert "{Koumu:0001}" in rulebook.table("ja")
 
 
-OF_TESTS = {f"{PREFIX}{name}" for name in ("KILLS", "CASES", "SEED")}
+OF_TESTS = {f"{PREFIX}{name}" for name in ("KILLS", "CASES", "SEED", "FEED_STORM", "FEED_IMPORTS")}
 
 
 class TestSettings:
