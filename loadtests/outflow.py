@@ -9,6 +9,7 @@ client reads the roster.
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,6 +36,7 @@ WAIT = 30  # seconds that each poll asks for
 HELD = 20.0  # of them, in which the others read
 USERS = f"{ROOT}/users?limit=100"
 LOOK = 0.02
+SELDOM = 0.25
 KIB = 1024.0
 
 
@@ -93,20 +95,25 @@ class Outflow:
         yield {"name": "export_memory", "value": peak(exporter), "unit": "MiB"}
 
     def _export(self) -> float:
-        """Seconds from the question until there is a package."""
+        """Seconds from the question until there is a package, by the clock of the database.
+
+        Whoever looks 50 times a second takes a fifth of the two cores from what is measured.
+        """
         headers = {"Authorization": f"Bearer {self._key}"}
-        began = time.perf_counter()
         wanted = {"entities": [FILE]}
         asked = requests.post(f"{self._hub.url}{EXPORTS}", headers=headers, json=wanted, timeout=30)
         asked.raise_for_status()
         run: dict[str, Any] = asked.json()
         while run["state"] in ("queued", "running"):
-            time.sleep(LOOK)
+            time.sleep(SELDOM)
             path = f"{self._hub.url}{EXPORTS}/{run['id']}"
             run = requests.get(path, headers=headers, timeout=30).json()
         if run["state"] != "completed":
             raise RuntimeError(f"{run['state']}: {run['failure']}")
-        return time.perf_counter() - began
+        asked_at, made_at = (
+            datetime.fromisoformat(run[f"{w}_at"]) for w in ("created", "finished")
+        )
+        return (made_at - asked_at).total_seconds()
 
     # --- The feed ---------------------------------------------------------------------------
 
