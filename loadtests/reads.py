@@ -65,7 +65,7 @@ class Reads:
         self._session = requests.Session()
         self._session.headers.update({**self._headers, "Accept-Encoding": "identity"})
         self._body = folder / "page.json"
-        self._least_busy = 1.0
+        self._least_busy = dict.fromkeys(CLIENTS, 1.0)
 
     def figures(self) -> Iterator[Measured]:
         """In the order in which they are told."""
@@ -83,10 +83,11 @@ class Reads:
                 yield from self._figure(name, clients, self._run(paths, clients, more), with_bare)
         offsets = range(1, int(first.headers["X-Total-Count"]) - 100, 7)
         paths = [f"{HOT}&offset={offset}" for offset in offsets]
-        yield from self._figure(
-            "distinct_pages", CLIENTS[0], self._run(paths, CLIENTS[0], {}), None
-        )
-        yield {"name": "gateway_busy", "value": self._least_busy, "unit": "of a core"}
+        for at, clients in enumerate(CLIENTS):
+            own = paths[at :: len(CLIENTS)]  # which nobody has asked for yet
+            yield from self._figure("distinct_pages", clients, self._run(own, clients, {}), None)
+        for clients, busy in self._least_busy.items():
+            yield {"name": f"gateway_busy_{clients}", "value": busy, "unit": "of a core"}
         yield from self._deep()
         yield from self._sources()
 
@@ -110,7 +111,7 @@ class Reads:
         found = loaded(pid, url, paths, headers, clients)
         if found.load.wrong:
             raise RuntimeError(f"{found.load.wrong} requests went wrong")
-        self._least_busy = min(self._least_busy, found.busy)
+        self._least_busy[clients] = min(self._least_busy[clients], found.busy)
         return found
 
     def _figure(self, name: str, clients: int, run: Run, bare: Run | None) -> Iterator[Measured]:
