@@ -31,9 +31,10 @@ class Settling:
     """The check of one import.
 
     `rows` are the rows of each file, `shown` the findings of one kind that are listed. `first`: the
-    district was empty and is loaded at once; `sound` are the files whose keys and references the
-    load has found to be right. `unlike` are the files whose records will not be what their rows
-    say: what was skipped, kept or taken along.
+    district was empty and is loaded at once; `loaded`: its rows are where they will stay, with all
+    indexes, and a view of them stands for what is staged; `sound` are the files whose keys and
+    references the load has found to be right. `unlike` are the files whose records will not be what
+    their rows say: what was skipped, kept or taken along.
     """
 
     db: Connection
@@ -44,13 +45,14 @@ class Settling:
     rows: Mapping[str, int]
     shown: int
     first: bool = False
+    loaded: bool = False
     sound: frozenset[str] = frozenset()
     unlike: set[str] = field(init=False, default_factory=set)
     skipped: defaultdict[str, set[int]] = field(init=False)
     _state: Stored = field(init=False)
 
     def __post_init__(self) -> None:
-        self._state = Stored(self.db, self.tenant_id, first=self.first)
+        self._state = Stored(self.db, self.tenant_id, first=self.first, loaded=self.loaded)
         self.skipped = defaultdict(set)
         for file, lines in self.findings.lines.items():
             self.skipped[file].update(lines)

@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pipeline.database import Connection
 from pipeline.faults import pointers
-from pipeline.records.checks import CHECKS, KINDS, Check
+from pipeline.records.checks import CHECKS, KINDS, Check, Few
 from pipeline.stage import copied, gone, is_empty, staged
 from schemas.columns import Flag, Key, Ref, Refs, Texts
 from schemas.roster import BY_TABLE, ROSTERING, AnyEntity
@@ -63,6 +63,10 @@ class State(ABC):
         """The active rows as they will be."""
 
     @abstractmethod
+    def few(self, entity: AnyEntity, columns: Iterable[str], keys: Keys) -> Composable:
+        """The active rows whose column is among the keys, where nothing is stored."""
+
+    @abstractmethod
     def touched(self, entity: AnyEntity, columns: Iterable[str]) -> Composable:
         """The rows that change or go, before and after."""
 
@@ -92,7 +96,7 @@ class State(ABC):
         def make(sql: str) -> None:
             for found in NAMES.finditer(sql):
                 define(found.group())
-            for name in check.parts:
+            for name in (*check.parts, *check.few):
                 if re.search(rf"\b{name}\b", sql):
                     define(name)
 
@@ -103,8 +107,19 @@ class State(ABC):
             if name in check.parts:
                 make(check.parts[name])
                 made[name] = plain(check.parts[name])
+            elif name in check.few:
+                made[name] = few(check.few[name])
             else:
                 made[name] = relation(name)
+
+        def few(wanted: Few) -> Composable:
+            base = f"after_{wanted.entity.table}"
+            if self.scoped:
+                define(base)
+                return SQL("select * from {}").format(Identifier(base))
+            make(wanted.keys)
+            keys = (wanted.column, plain(wanted.keys))
+            return self.few(wanted.entity, used(wanted.entity, check.text), keys)
 
         def relation(name: str) -> Composable:
             kind, _, rest = name.partition("_")
@@ -144,11 +159,16 @@ def named(columns: Iterable[str], alias: str = "") -> Composable:
 
 
 class Stored(State):
-    """An import. `first`: the district was empty, so what is staged is all there is."""
+    """An import. `first`: the district was empty, so what is staged is all there is.
 
-    def __init__(self, db: Connection, tenant_id: int, *, first: bool) -> None:
+    `loaded`: it was written at once, and what stands for the staging tables has all the indexes.
+    """
+
+    def __init__(
+        self, db: Connection, tenant_id: int, *, first: bool, loaded: bool = False
+    ) -> None:
         super().__init__()
-        self.db, self.tenant_id, self.scoped = db, tenant_id, not first
+        self.db, self.tenant_id, self.scoped, self.loaded = db, tenant_id, not first, loaded
         self._changed: dict[str, bool] = {}
 
     def rows(self, query: Composable) -> list[Row]:
@@ -194,6 +214,13 @@ class Stored(State):
             new += among.format(Identifier("s", near[0]), near[1])
             old += among.format(Identifier("l", near[0]), near[1])
         return SQL("{} union all {}").format(new, old)
+
+    def few(self, entity: AnyEntity, columns: Iterable[str], keys: Keys) -> Composable:
+        """Staged rows; an array is looked up in an index, however large the planner thinks it."""
+        among = SQL(" and {} = any (array ({}))" if self.loaded else " and {} in ({})")
+        return SQL("{}{}").format(
+            self.after(entity, columns, None), among.format(Identifier("s", keys[0]), keys[1])
+        )
 
     def touched(self, entity: AnyEntity, columns: Iterable[str]) -> Composable:
         """Staged rows, and the stored ones that they replace or that go."""
@@ -401,6 +428,12 @@ class Loose(State):
         del near
         return SQL("select line, {} from {} where status = 'active'").format(
             named(("sourced_id", *columns)), staging(entity)
+        )
+
+    def few(self, entity: AnyEntity, columns: Iterable[str], keys: Keys) -> Composable:
+        """Those among the keys."""
+        return SQL("{} and {} in ({})").format(
+            self.after(entity, columns, None), Identifier(keys[0]), keys[1]
         )
 
     def touched(self, entity: AnyEntity, columns: Iterable[str]) -> Composable:
