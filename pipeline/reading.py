@@ -6,7 +6,7 @@ is still read, so that one attempt names every faulty row.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -107,7 +107,7 @@ class Reader:
     counted: defaultdict[str, list[pl.Series]] = field(default_factory=lambda: defaultdict(list))
     aliases: Aliases | None = None
 
-    def batches(self) -> Iterator[tuple[File, pl.DataFrame]]:
+    def batches(self) -> Generator[tuple[File, pl.DataFrame], None, None]:
         """The good rows of every file, in load order."""
         return ahead(self._all(), DEPTH)
 
