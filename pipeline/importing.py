@@ -364,12 +364,12 @@ class Import:
         found = self.findings.counts.total()
         with ThreadPoolExecutor(1, thread_name_prefix="shelve") as beside:
             shelving = beside.submit(changes.shelve_lines)
-            self._check(reading, first=True)
+            self._check(reading, first=True, loaded=True)
             shelving.result()
         if self.findings.counts.total() != found:
             changes.shelved.clear()  # more is to be said of their lines
 
-    def _check(self, reading: Reading, *, first: bool) -> None:
+    def _check(self, reading: Reading, *, first: bool, loaded: bool = False) -> None:
         settling = Settling(
             self.db,
             self.claim.tenant_id,
@@ -379,6 +379,7 @@ class Import:
             self.reader.rows,
             SHOWN,
             first=first,
+            loaded=loaded,
             sound=frozenset(self.sound),
         )
         settled = self._settled(settling)
