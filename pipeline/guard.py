@@ -60,7 +60,7 @@ class Guard:
         if self.thresholds.on:
             self.reasons += self._other_year(first=first)
             if not first:
-                stored = self._stored()
+                stored = proposals.active(self.db, self.claim.tenant_id)
                 self.reasons += self._shares(tally, stored)
                 self.reasons += self._rekeyed(tally, stored)
         if not first:
@@ -101,11 +101,6 @@ class Guard:
         years, right = one(self.db, query)
         if years and not right:
             yield Reason("school_year", facts={"as_of": self.as_of.isoformat()})
-
-    def _stored(self) -> dict[str, int]:
-        """How many active records of each file there are."""
-        key = {"tenant_id": self.claim.tenant_id}
-        return dict(self.db.execute(NAMED["active"], key).fetchall())
 
     def _shares(self, tally: Tally, stored: Mapping[str, int]) -> Iterator[Reason]:
         for file, counts in tally.changes.items():

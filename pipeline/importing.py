@@ -110,7 +110,7 @@ class Import:
                 ended = self._attempt()
         except (Refused, TooMany):
             return self._reject()
-        refresh(self.db, ended.counts)
+        refresh(self.db, self.claim.tenant_id, ended.counts)
         for run_id in self.superseded:
             self.emit(RunEnded(run_id=run_id, state="superseded"))
         return ended
@@ -181,7 +181,7 @@ class Import:
         self._enter("apply")
         if not straight:
             for entity in ROSTERING:
-                self.counts[entity.file] = merge.apply(entity)
+                self.counts[entity.file] = merge.apply(entity, compared=True)
         self._enter("publish")
         changes.keep_lines()
         return self._publish(merge, tally, guard, policy)

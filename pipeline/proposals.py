@@ -23,8 +23,8 @@ from pipeline import claims, stage
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one
 from pipeline.events import emit
-from pipeline.merge import listed, values
-from pipeline.stage import gone, is_empty, names, staged
+from pipeline.merge import changed, compare, listed
+from pipeline.stage import gone, is_empty, staged
 from schemas import schools
 from schemas.proposals import KEPT, SCHEMA, Apply, kept_keys, kept_rows
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
@@ -222,9 +222,7 @@ class Counter:
         """`action, count, sum, sum` of the changes."""
         if self.first:
             return self.db.execute(self._compose(FRESH)).fetchall()
-        self.db.execute(SQL("drop table if exists {}").format(Identifier("pg_temp", self._name)))
-        self.db.execute(self._compose(CHANGED))
-        self.db.execute(SQL("analyze {} (sourced_id)").format(Identifier("pg_temp", self._name)))
+        compare(self.db, self.tenant_id, self.entity)
         return self.db.execute(self._compose(TOTAL)).fetchall()
 
     def by_school(self) -> list[tuple[Any, ...]]:
@@ -246,20 +244,10 @@ class Counter:
         grouped = SQL("select school, action, count(*) from ({}) as c group by 1, 2")
         return self.db.execute(grouped.format(after)).fetchall()
 
-    @property
-    def _name(self) -> str:
-        return f"changed_{self.entity.table}"
-
     def _compose(self, statement: LiteralString) -> Composed:
-        own = values(names(self.entity))
         return SQL(statement).format(
-            live=Identifier(self.entity.table),
             staged=staged(self.entity),
-            gone=gone(self.entity),
-            changed_name=Identifier(self._name),
-            changed=Identifier("pg_temp", self._name),
-            differs=SQL("(({}) is distinct from ({}))").format(listed(own, "l"), listed(own, "s")),
-            tenant=Literal(self.tenant_id),
+            changed=changed(self.entity),
         )
 
 
@@ -336,33 +324,12 @@ TOTAL = """
     from {changed} group by action
 """
 
-# What a merge will make of it (pipeline.merge): compared by values, as there.
-CHANGED = """
-    create temporary table {changed_name} on commit drop as
-    select s.sourced_id, s.digest,
-        case
-            when l.sourced_id is null then 'created'
-            when s.status = 'tobedeleted' and l.status = 'active' then 'deleted'
-            else 'updated'
-        end as action
-    from {staged} as s
-    left join {live} as l on l.tenant_id = {tenant} and l.sourced_id = s.sourced_id
-    where case when l.sourced_id is null then s.status = 'active' else {differs} end
-    union all
-    select g.sourced_id, l.digest, 'deleted' from {gone} as g
-    join {live} as l on l.tenant_id = {tenant} and l.sourced_id = g.sourced_id
-    where l.status = 'active'
-"""
-
 AFTER: Mapping[bool, LiteralString] = {
     True: "(select s.*, 'created' as action from {staged} as s where s.status = 'active')",
     False: "(select s.*, c.action from {staged} as s join {changed} as c using (sourced_id)"
     " where s.status = 'active')",
 }
-BEFORE = (
-    "(select l.*, c.action from {changed} as c join {live} as l"
-    " on l.tenant_id = {tenant} and l.sourced_id = c.sourced_id where l.status = 'active')"
-)
+BEFORE = "(select c.* from {changed} as c where c.status = 'active')"
 
 
 # --- Waiting, and being waited for ---------------------------------------------------------
@@ -494,6 +461,11 @@ def supersede(
     }
     db.execute(NAMED["supersedes"], {**claim.key, "supersedes": Jsonb(compared)})
     return ids
+
+
+def active(db: Connection, tenant_id: int) -> dict[str, int]:
+    """How many active records of each file are stored."""
+    return dict(db.execute(NAMED["active"], {"tenant_id": tenant_id}).fetchall())
 
 
 def stored(

@@ -109,6 +109,12 @@ def near(entity: AnyEntity) -> dict[AnyEntity, tuple[str, str]]:
     return found
 
 
+def links(entity: AnyEntity) -> tuple[str, ...]:
+    """The columns of a record that tell its schools, the sourcedId left out."""
+    columns = (path.column.name for path in SCHOOLS[entity] if isinstance(path, Own | As))
+    return tuple(name for name in columns if name != "sourced_id")
+
+
 OWN = "select {own}, r.{column} as school from {records} as r where r.{column} is not null"
 THROUGH = (
     "select {own}, t.{column} as school from {records} as r join {table} as t"
