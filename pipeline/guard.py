@@ -21,6 +21,7 @@ from pipeline.proposals import NAMED, Tally
 from schemas.guard import Reason, skipped
 from schemas.policy import Guard as Thresholds
 from schemas.roster.orgs import AcademicSession
+from schemas.runs import Counts
 
 Watched: TypeAlias = Literal["deleted", "updated"]
 WATCHED: dict[str, Watched] = {"deletions": "deleted", "updates": "updated"}
@@ -110,15 +111,22 @@ class Guard:
         yield from self._shares_of_schools(tally)
 
     def _shares_of_schools(self, tally: Tally) -> Iterator[Reason]:
-        wanted = defaultdict[str, list[str]](list)
+        wanted = defaultdict[str, dict[str, int]](dict)
         for (file, school), counts in tally.schools.items():
             if any(self._matters(counts.get(action, 0)) for action in WATCHED.values()):
-                wanted[file].append(school)
+                wanted[file][school] = self._enough(counts)
         stored = proposals.stored(self.db, self.claim.tenant_id, wanted)
         for (file, school), records in sorted(stored.items()):  # the same run says the same again
             counts = tally.schools[file, school]
             for code, action in WATCHED.items():
                 yield from self._share(code, file, school, counts.get(action, 0), records)
+
+    def _enough(self, counts: Counts) -> int:
+        """How many records make the changes of a school no reason; 0: no number does."""
+        shares = {action: getattr(self.thresholds, code) for code, action in WATCHED.items()}
+        if not all(shares.values()):
+            return 0
+        return max(int(counts.get(action, 0) / share) + 1 for action, share in shares.items())
 
     def _matters(self, count: int) -> bool:
         return count >= max(self.thresholds.at_least, 1)

@@ -469,18 +469,65 @@ def active(db: Connection, tenant_id: int) -> dict[str, int]:
 
 
 def stored(
-    db: Connection, tenant_id: int, wanted: Mapping[str, Sequence[str]]
+    db: Connection, tenant_id: int, wanted: Mapping[str, Mapping[str, int]]
 ) -> dict[tuple[str, str], int]:
-    """How many active records the schools have, by entity and school."""
+    """How many active records the schools have, by entity and school.
+
+    `wanted`: how many of a school are so many that it need not be said; 0: that is always wanted.
+    """
     found: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for file, keys in wanted.items():
+    for file, enough in wanted.items():
         entity = BY_FILE[file]
         template = schools.query(entity)
         if template is None:
             continue
+        keys = [*enough.keys() - large(db, tenant_id, entity, enough)]
+        if not keys:
+            continue
         look = {e.table: present(e, tenant_id) for e in schools.looked_up(entity)}
         relation = SQL(template).format(records=present(entity, tenant_id), **look)
         query = SQL("select school, count(*) from ({}) as c where school = any(%s) group by 1")
-        for school, count in db.execute(query.format(relation), [list(keys)]):
+        for school, count in db.execute(query.format(relation), [keys]):
             found[file, school] = count
     return found
+
+
+def large(db: Connection, tenant_id: int, entity: AnyEntity, enough: Mapping[str, int]) -> set[str]:
+    """The schools that are found to have enough records without all of them being counted."""
+    way = schools.SOUGHT.get(entity)
+    asked = {school: records for school, records in enough.items() if records}
+    if way is None or not asked:
+        return set()
+    query = SQL(LARGE).format(
+        live=Identifier(entity.table),
+        others=Identifier(way.entity.table),
+        column=Identifier(way.column.name),
+        own=Identifier(own_school(entity)),
+        of_other=Identifier(own_school(way.entity)),
+        tenant=Literal(tenant_id),
+    )
+    return {school for (school,) in db.execute(query, [list(asked), list(asked.values())])}
+
+
+def own_school(entity: AnyEntity) -> str:
+    """The column in which a record names its school."""
+    return next(
+        path.column.name for path in schools.SCHOOLS[entity] if isinstance(path, schools.Own)
+    )
+
+
+# An array is looked up in an index, and a limit ends the search.
+LARGE = """
+    select w.school from unnest(%s::text[], %s::bigint[]) as w (school, enough)
+    where w.enough <= (
+        select count(*) from (
+            select from {live} as l
+            where l.tenant_id = {tenant} and l.status = 'active' and l.{own} = w.school
+              and l.{column} = any (array (
+                  select o.sourced_id from {others} as o
+                  where o.tenant_id = {tenant} and o.{of_other} = w.school
+              ))
+            limit w.enough
+        ) as found
+    )
+"""

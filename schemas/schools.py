@@ -61,6 +61,9 @@ SCHOOLS: dict[AnyEntity, tuple[Path, ...]] = {
     Enrollment: (Own(Enrollment.school_sourced_id),),
 }
 
+SOUGHT: dict[AnyEntity, As] = {Enrollment: As(Enrollment.class_sourced_id, Class)}
+"""By way of what most records of a school are found, where their own column has no index."""
+
 
 def query(entity: AnyEntity, carry: tuple[LiteralString, ...] = ()) -> LiteralString | None:
     """`sourced_id` and `school` of records, each pair once, as a template; None: of no school.

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import polars as pl
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from pipeline.database import Connection
+from pipeline.database import Connection, one
 from pipeline.faults import pointers
 from pipeline.records.checks import CHECKS, KINDS, Check, Few
 from pipeline.stage import copied, gone, is_empty, staged
@@ -30,6 +30,12 @@ Keys: TypeAlias = tuple[str, Composable]
 
 NAMES = re.compile(r"\b(after|touched|new|items)_(\w+)\b")
 OWN = ("line", "sourced_id", "status")
+FEW = 50_000  # changed rows, up to which stored ones are looked up by an index each
+SOUGHT: Mapping[str, tuple[str, ...]] = {
+    "roles": ("sourced_id", "user_sourced_id"),
+    "enrollments": ("sourced_id", "user_sourced_id", "class_sourced_id"),
+}
+"""The columns by which stored rows are found by an index; of any other table the sourcedId."""
 CACHE = 64 * 1024  # KiB of pages
 
 
@@ -182,6 +188,17 @@ class Stored(State):
             self._changed[entity.table] = not empty
         return self._changed[entity.table]
 
+    @cached_property
+    def _small(self) -> bool:
+        """Whether the keys near a change are so few that the stored rows are best looked up."""
+        rows = SQL(" union all ").join(
+            SQL("(select from {} limit {})").format(table, Literal(FEW))
+            for entity in ROSTERING
+            for table in (staged(entity), gone(entity))
+        )
+        (count,) = one(self.db, SQL("select count(*) from ({}) as changed").format(rows))
+        return int(count) < FEW
+
     def refresh(self) -> None:
         """The change set is another one now."""
         self._changed.clear()
@@ -212,6 +229,8 @@ class Stored(State):
         if near:
             among = SQL(" and {} in ({})")
             new += among.format(Identifier("s", near[0]), near[1])
+            if self._small and near[0] in SOUGHT.get(entity.table, ("sourced_id",)):
+                among = SQL(" and {} = any (array ({}))")
             old += among.format(Identifier("l", near[0]), near[1])
         return SQL("{} union all {}").format(new, old)
 
