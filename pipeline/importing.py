@@ -44,6 +44,7 @@ from pipeline.proposals import Tally
 from pipeline.publish import publish, refresh, settled
 from pipeline.reading import Reader
 from pipeline.records.settling import Settling
+from pipeline.records.sieve import Sieve
 from pipeline.targets import Targets
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.policy import Policy, Reading
@@ -86,6 +87,7 @@ class Import:
     reader: Reader = field(init=False)
     counts: dict[str, Counts] = field(init=False, default_factory=dict)
     sound: set[str] = field(init=False, default_factory=set)
+    seen: Sieve = field(init=False, default_factory=Sieve)
     rejected: Mapping[str, int] = field(init=False, default_factory=dict)
     withheld: bool = field(init=False, default=False)
     staged: bool = field(init=False, default=False)
@@ -136,6 +138,7 @@ class Import:
         self.findings = Findings(self.limits.findings_max)
         self.reader = Reader(Package(), self.watch, self.findings, self.limits)
         self.counts, self.sound, self.rejected, self.indexed = {}, set(), {}, set()
+        self.seen = Sieve()
 
     def _steps(self) -> RunEnded:
         base, decided = loads.lock(self.db, self.claim, self.token)
@@ -332,7 +335,9 @@ class Import:
                         raise Again(kept=False)
                     if file.entity.kept:
                         sound = targets.add(file.entity, rows) and sound
+                        self.seen.add(file.entity, rows)
                         yield file.entity, rows
+                self.seen.settle(file.entity)
                 if targets.settle(file.entity) and sound:
                     self.sound.add(file.entity.file)
         if self.findings.fatal:
@@ -383,6 +388,7 @@ class Import:
             first=first,
             loaded=loaded,
             sound=frozenset(self.sound),
+            seen=self.seen,
         )
         settled = self._settled(settling)
         self.rejected = Counter(settling.rejected) + Counter(

@@ -9,6 +9,7 @@ rows are faulty. It may speak of these relations, for each table T:
     touched_T the rows that change or go, as they were and as they will be
     new_T     the active rows whose sourcedId is not stored
     items_T_C each item of the list column C of the rows of after_T: `line, sourced_id, key`
+    extent_T  one row: `C_min` and `C_max` of each column C of days of the active rows of staged_T
 
 A rule must cost only for what changed. So `near` says which rows of after_T matter, by a column and
 the keys it must be among; where there is nothing stored, all rows matter and it is left away. There
@@ -47,15 +48,24 @@ class Few:
     keys: LiteralString
 
 
+@dataclass(frozen=True)
+class Single:
+    """Rows that have these values: where no two of them share what the column says."""
+
+    entity: AnyEntity
+    column: AnyColumn
+    where: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """A rule and the query for what breaks it. `entity` and `column` are the place that is named.
 
     `near`: by relation, a column and the query for its keys. `parts`: queries with a name of their
-    own, and `few` rows of a relation. `whole`: columns of files that must be known completely, for
-    the rule looks for what is not there; a faulty row of theirs that names `person` is what the
-    finding follows from. `ids`: values and facts that are sourcedIds, and where from, as far as
-    `column` does not say so.
+    own, and `few` rows of a relation. `single`: what is enough for the rule to hold. `whole`:
+    columns of files that must be known completely, for the rule looks for what is not there; a
+    faulty row of theirs that names `person` is what the finding follows from. `ids`: values and
+    facts that are sourcedIds, and where from, as far as `column` does not say so.
     `profiles` are those that have the rule; to the `advised` ones it is a warning whatever it is.
     """
 
@@ -66,6 +76,7 @@ class Check:
     near: Mapping[str, tuple[str, LiteralString]] = field(default_factory=dict)
     parts: Mapping[str, LiteralString] = field(default_factory=dict)
     few: Mapping[str, Few] = field(default_factory=dict)
+    single: Single | None = None
     whole: tuple[Column, ...] = ()
     facts: tuple[str, ...] = ()
     ids: Mapping[str, AnyColumn] = field(default_factory=dict)
@@ -161,6 +172,7 @@ def twice(rule: Rule, column: AnyColumn, advised: frozenset[str] = frozenset()) 
         entity=User,
         column=column,
         near={"after_users": (column.name, near)},
+        single=Single(User, column),
         sql="""
             select line, sourced_id, NAME as value from (
                 select line, sourced_id, NAME,
@@ -209,6 +221,7 @@ CHECKS: tuple[Check, ...] = (
         entity=Role,
         column=Role.role_type,
         near={"after_roles": ("user_sourced_id", "select user_sourced_id from staged_roles")},
+        single=Single(Role, Role.user_sourced_id, (("role_type", "primary"),)),
         sql="""
             select r.line, r.sourced_id, r.user_sourced_id as value, r.org_sourced_id as org
             from after_roles as r join (
@@ -300,6 +313,9 @@ CHECKS: tuple[Check, ...] = (
             "after_enrollments": ("class_sourced_id", TAUGHT),
             "after_classes": ("sourced_id", "select class_sourced_id from teachers"),
         },
+        single=Single(
+            Enrollment, Enrollment.class_sourced_id, (("role", "teacher"), ("primary", "true"))
+        ),
         parts={
             "teachers": """
                 select line, sourced_id, class_sourced_id,
@@ -353,15 +369,17 @@ CHECKS: tuple[Check, ...] = (
                 join after_academic_sessions as s on s.sourced_id = t.key
                 group by t.sourced_id
             """,
-            # What begins and ends within all sessions needs no look at its own.
+            # Where all rows begin and end within the sessions, none needs a look at its own.
+            "narrow": """
+                select s.sourced_id, s.first, s.last
+                from spans as s cross join extent_enrollments as e
+                where e.begin_date_min < s.first or e.begin_date_max > s.last
+                   or e.end_date_min < s.first
+            """,
             "suspects": """
                 select line, sourced_id, class_sourced_id, begin_date, end_date
                 from staged_enrollments
-                where status = 'active' and (
-                    begin_date < (select max(first) from spans)
-                    or begin_date > (select min(last) from spans)
-                    or end_date < (select max(first) from spans)
-                )
+                where status = 'active' and exists (select 1 from narrow)
             """,
         },
         sql="""
@@ -369,7 +387,7 @@ CHECKS: tuple[Check, ...] = (
                 coalesce(cast(e.begin_date as text), '') || ' - '
                 || coalesce(cast(e.end_date as text), '') as value,
                 s.first || ' - ' || s.last as expected
-            from suspects as e join spans as s on s.sourced_id = e.class_sourced_id
+            from suspects as e join narrow as s on s.sourced_id = e.class_sourced_id
             where e.begin_date < s.first or e.begin_date > s.last or e.end_date < s.first
         """,
         facts=("expected",),

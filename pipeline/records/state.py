@@ -8,10 +8,10 @@ only how a relation is made.
 import re
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 
 import polars as pl
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
@@ -20,7 +20,7 @@ from pipeline.database import Connection, one
 from pipeline.faults import pointers
 from pipeline.records.checks import CHECKS, KINDS, Check, Few
 from pipeline.stage import copied, gone, is_empty, staged
-from schemas.columns import Flag, Key, Ref, Refs, Texts
+from schemas.columns import Day, Flag, Key, Ref, Refs, Texts
 from schemas.roster import BY_TABLE, ROSTERING, AnyEntity
 from schemas.roster.people import User
 
@@ -28,14 +28,18 @@ Row: TypeAlias = tuple[Any, ...]
 Keys: TypeAlias = tuple[str, Composable]
 """A column, and the query for the keys that it must be among."""
 
-NAMES = re.compile(r"\b(after|touched|new|items)_(\w+)\b")
+Extents: TypeAlias = Mapping[str, Mapping[str, tuple[str | None, str | None]]]
+
+NAMES = re.compile(r"\b(after|touched|new|items|extent)_(\w+)\b")
+ENDS: tuple[LiteralString, ...] = ("min", "max")
 OWN = ("line", "sourced_id", "status")
 FEW = 50_000  # changed rows, up to which stored ones are looked up by an index each
 SOUGHT: Mapping[str, tuple[str, ...]] = {
+    "users": ("sourced_id", "username"),
     "roles": ("sourced_id", "user_sourced_id"),
     "enrollments": ("sourced_id", "user_sourced_id", "class_sourced_id"),
 }
-"""The columns by which stored rows are found by an index; of any other table the sourcedId."""
+"""The columns that an index of the stored rows is for, by bytes; of others the sourcedId."""
 CACHE = 64 * 1024  # KiB of pages
 
 
@@ -79,6 +83,17 @@ class State(ABC):
     @abstractmethod
     def new(self, entity: AnyEntity, columns: Iterable[str]) -> Composable:
         """The active rows whose key is not stored."""
+
+    def extent(self, entity: AnyEntity, columns: Sequence[str]) -> Composable:
+        """The first and the last day of columns of the active staged rows."""
+        ends = SQL(", ").join(
+            SQL("{}({}) as {}").format(SQL(end), Identifier(name), Identifier(f"{name}_{end}"))
+            for name in columns
+            for end in ENDS
+        )
+        return SQL("select {} from {} where status = 'active'").format(
+            ends, Identifier(f"staged_{entity.table}")
+        )
 
     @abstractmethod
     def items(self, relation: str, entity: AnyEntity, column: str) -> Composable:
@@ -140,6 +155,9 @@ class State(ABC):
                 return self.touched(entity, columns)
             if kind == "new":
                 return self.new(entity, columns)
+            if kind == "extent":
+                days = (c.name for c in entity.stored() if isinstance(c, Day) and c.name in columns)
+                return self.extent(entity, tuple(days))
             near = check.near.get(name) if self.scoped else None
             if near is None:
                 return self.after(entity, columns, None)
@@ -168,14 +186,23 @@ class Stored(State):
     """An import. `first`: the district was empty, so what is staged is all there is.
 
     `loaded`: it was written at once, and what stands for the staging tables has all the indexes.
+    `extents`: between which days all its rows lie, by table and column, as far as that is known.
     """
 
     def __init__(
-        self, db: Connection, tenant_id: int, *, first: bool, loaded: bool = False
+        self,
+        db: Connection,
+        tenant_id: int,
+        *,
+        first: bool,
+        loaded: bool = False,
+        extents: Extents | None = None,
     ) -> None:
         super().__init__()
         self.db, self.tenant_id, self.scoped, self.loaded = db, tenant_id, not first, loaded
         self._changed: dict[str, bool] = {}
+        self._looked_up: set[AnyEntity] = set()
+        self._extents = extents or {}
 
     def rows(self, query: Composable) -> list[Row]:
         """The rows of a query."""
@@ -202,6 +229,11 @@ class Stored(State):
     def refresh(self) -> None:
         """The change set is another one now."""
         self._changed.clear()
+        for entity in self._looked_up:
+            self.db.execute(
+                SQL("drop table {}").format(Identifier("pg_temp", f"before_{entity.table}"))
+            )
+        self._looked_up.clear()
 
     def live(self, entity: AnyEntity, *, untouched: bool) -> Composed:
         """From the active stored rows `l`; `untouched`: that are neither staged nor gone."""
@@ -230,9 +262,21 @@ class Stored(State):
             among = SQL(" and {} in ({})")
             new += among.format(Identifier("s", near[0]), near[1])
             if self._small and near[0] in SOUGHT.get(entity.table, ("sourced_id",)):
-                among = SQL(" and {} = any (array ({}))")
+                among = SQL(' and {} collate "C" = any (array ({}))')
             old += among.format(Identifier("l", near[0]), near[1])
         return SQL("{} union all {}").format(new, old)
+
+    def extent(self, entity: AnyEntity, columns: Sequence[str]) -> Composable:
+        """What was noted when the rows went by, or a look at them."""
+        known = self._extents.get(entity.table)
+        if known is None:
+            return super().extent(entity, columns)
+        ends = SQL(", ").join(
+            SQL("{}::date as {}").format(Literal(day), Identifier(f"{name}_{end}"))
+            for name in columns
+            for end, day in zip(ENDS, known[name], strict=True)
+        )
+        return SQL("select {}").format(ends)
 
     def few(self, entity: AnyEntity, columns: Iterable[str], keys: Keys) -> Composable:
         """Staged rows; an array is looked up in an index, however large the planner thinks it."""
@@ -249,12 +293,28 @@ class Stored(State):
         )
         if not self.scoped:
             return new
-        return SQL(
-            "{} union all select {} {} and l.sourced_id in"
-            " (select sourced_id from {} union all select sourced_id from {})"
-        ).format(
-            new, named(names, "l"), self.live(entity, untouched=False), staged(entity), gone(entity)
+        return SQL("{} union all select {} from {} as l").format(
+            new, named(names, "l"), self._before(entity)
         )
+
+    def _before(self, entity: AnyEntity) -> Identifier:
+        """The stored rows that are replaced or go: looked up once for all that ask for them."""
+        table = Identifier("pg_temp", f"before_{entity.table}")
+        if entity not in self._looked_up:
+            self.db.execute(
+                SQL(
+                    "create temporary table {} on commit drop as select {} {} and l.sourced_id in"
+                    " (select sourced_id from {} union all select sourced_id from {})"
+                ).format(
+                    Identifier(f"before_{entity.table}"),
+                    named(("sourced_id", *used(entity, EVERYTHING)), "l"),
+                    self.live(entity, untouched=False),
+                    staged(entity),
+                    gone(entity),
+                )
+            )
+            self._looked_up.add(entity)
+        return table
 
     def new(self, entity: AnyEntity, columns: Iterable[str]) -> Composable:
         """Staged rows that are not there yet, not even as a tombstone."""
