@@ -16,6 +16,7 @@ from typing import Self, TypeAlias
 from uuid import UUID
 
 import polars as pl
+from psycopg.errors import DeadlockDetected, LockNotAvailable, UniqueViolation
 from psycopg.sql import SQL, Composed, Identifier
 
 from pipeline.claims import Claim
@@ -27,9 +28,13 @@ from schemas.roster import AnyEntity
 
 DOOR = "rosterhub_loading"
 LANES = 2
+PATIENCE = "1s"  # for another lane; the only thing to wait for is a key that it has, too
 FEW = 3  # a file is grouped by what a column names if it has this many times less runs than rows
 
 Rows: TypeAlias = tuple[AnyEntity, pl.DataFrame]
+
+DOUBLED = (UniqueViolation, DeadlockDetected, LockNotAvailable)
+"""What a key that stands twice ends in: in one lane the first, in two they wait for each other."""
 
 
 class Lanes:
@@ -103,6 +108,7 @@ class Lanes:
         created: Counter[str] = Counter()
         with tenant(db, self._claim.tenant_id):
             work_for(db, self._token)
+            db.execute(f"set local lock_timeout = '{PATIENCE}'")
             while (rows := self._take()) is not None:
                 created[rows[0].file] += copy(db, *rows)
         self._created += created
