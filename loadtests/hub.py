@@ -27,7 +27,7 @@ LOOK = 0.02  # seconds between two looks at a run: in the database, where one ta
 WEIGH = 1.0  # seconds between two looks at the memory: each takes 30 ms of a core
 
 AT_WORK = """
-    select from rosterhub.runs where id = %s and state in ('received', 'queued', 'running')
+    select state from rosterhub.runs where id = %s and state in ('received', 'queued', 'running')
 """
 
 
