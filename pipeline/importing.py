@@ -304,7 +304,10 @@ class Import:
         for file in self.reader.package.files:
             changes.book(file)
         try:
-            with Lanes(self.db, self.claim, token) as lanes, closing(self._sound()) as rows:
+            with (
+                Lanes(self.db, self.claim, token, self.watch.check) as lanes,
+                closing(self._sound()) as rows,
+            ):
                 created = lanes.load(rows)
         except DOUBLED as error:
             raise Again(kept=False) from error  # a key stands twice: the rules say on which lines

@@ -12,7 +12,7 @@ import pytest
 from psycopg.errors import NotNullViolation
 
 from pipeline import loads
-from pipeline.claims import Claim
+from pipeline.claims import Claim, Watch
 from pipeline.database import connect
 from pipeline.lanes import DOUBLED, LANES, Lanes, Rows, ordered
 from schemas.columns import Key, Ref
@@ -53,7 +53,7 @@ def opened(district: "District") -> Iterator[Lanes]:
     with connect(district.hub.url) as db:
         token = loads.begin(db, claim)
         assert token is not None
-        with Lanes(db, claim, token) as lanes:
+        with Lanes(db, claim, token, Watch().check) as lanes:
             yield lanes
 
 
