@@ -25,7 +25,6 @@ from uuid import UUID
 
 import polars as pl
 from obstore.store import ObjectStore
-from psycopg.errors import DeadlockDetected, UniqueViolation
 
 from pipeline import aliases, claims, loads, mapping, proposals, rekey, stage
 from pipeline.changes import Changes
@@ -35,7 +34,7 @@ from pipeline.erasing import returning
 from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Findings, TooMany
 from pipeline.guard import Guard
-from pipeline.lanes import Lanes, Rows
+from pipeline.lanes import DOUBLED, Lanes, Rows
 from pipeline.limits import Limits
 from pipeline.lines import Lines
 from pipeline.merge import Merge
@@ -310,9 +309,12 @@ class Import:
         for file in self.reader.package.files:
             changes.book(file)
         try:
-            with Lanes(self.db, self.claim, token) as lanes, closing(self._sound()) as rows:
+            with (
+                Lanes(self.db, self.claim, token, self.watch.check) as lanes,
+                closing(self._sound()) as rows,
+            ):
                 created = lanes.load(rows)
-        except (UniqueViolation, DeadlockDetected) as error:
+        except DOUBLED as error:
             raise Again(kept=False) from error  # a key stands twice: the rules say on which lines
         # Every row is looked up in hashes of what was just brought in; no loop can be better.
         self.db.execute("set local enable_nestloop = off")

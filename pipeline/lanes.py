@@ -10,12 +10,15 @@ version is published (`pipeline.loads`).
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeAlias
 from uuid import UUID
 
 import polars as pl
+import psycopg
+from psycopg.errors import DeadlockDetected, LockNotAvailable, UniqueViolation
 from psycopg.sql import SQL, Composed, Identifier
 
 from pipeline.claims import Claim
@@ -27,16 +30,26 @@ from schemas.roster import AnyEntity
 
 DOOR = "rosterhub_loading"
 LANES = 2
+LOOK = 0.1  # seconds between two looks at whether to go on
+PATIENCE = "1s"  # for another lane; the only thing to wait for is a key that it has, too
 FEW = 3  # a file is grouped by what a column names if it has this many times less runs than rows
 
 Rows: TypeAlias = tuple[AnyEntity, pl.DataFrame]
 
+DOUBLED = (UniqueViolation, DeadlockDetected, LockNotAvailable)
+"""What a key that stands twice ends in: in one lane the first, in two they wait for each other."""
+
 
 class Lanes:
-    """The lanes of one load, in threads of their own; what one of them raises is raised here."""
+    """The lanes of one load, in threads of their own; what one of them raises is raised here.
 
-    def __init__(self, db: Connection, claim: Claim, token: UUID) -> None:
-        self._like, self._claim, self._token = db, claim, token
+    `check` raises where the load is to come to nothing; it is asked while there is nothing to do.
+    """
+
+    def __init__(
+        self, db: Connection, claim: Claim, token: UUID, check: Callable[[], None]
+    ) -> None:
+        self._like, self._claim, self._token, self._check = db, claim, token, check
         self._next: queue.Queue[Rows | None] = queue.Queue(LANES)
         self._created: Counter[str] = Counter()
         self._errors: list[BaseException] = []
@@ -68,8 +81,8 @@ class Lanes:
     ) -> None:
         """Whatever is not committed now is taken back."""
         self._stopped.set()
-        for thread, db in zip(self._threads, self._connections, strict=False):
-            if thread.is_alive():
+        for db in self._connections:
+            with suppress(psycopg.Error):  # it may have ended, or the server
                 db.cancel_safe()
         for thread in self._threads:
             thread.join()
@@ -77,15 +90,18 @@ class Lanes:
     def _hand(self, rows: Rows | None) -> None:
         while not self._stopped.is_set():
             try:
-                self._next.put(rows, timeout=0.1)
+                self._next.put(rows, timeout=LOOK)
             except queue.Full:
-                continue
-            return
+                self._check()
+            else:
+                return
         self._join()
 
     def _join(self) -> None:
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(LOOK)
+                self._check()
         if self._errors:
             raise self._errors[0]
 
@@ -103,6 +119,7 @@ class Lanes:
         created: Counter[str] = Counter()
         with tenant(db, self._claim.tenant_id):
             work_for(db, self._token)
+            db.execute(f"set local lock_timeout = '{PATIENCE}'")
             while (rows := self._take()) is not None:
                 created[rows[0].file] += copy(db, *rows)
         self._created += created
@@ -110,7 +127,7 @@ class Lanes:
     def _take(self) -> Rows | None:
         while not self._stopped.is_set():
             try:
-                return self._next.get(timeout=0.1)
+                return self._next.get(timeout=LOOK)
             except queue.Empty:
                 continue
         raise Abandoned
