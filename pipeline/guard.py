@@ -24,6 +24,7 @@ from schemas.roster.orgs import AcademicSession
 from schemas.runs import Counts
 
 Watched: TypeAlias = Literal["deleted", "updated"]
+FEW = 0.1  # of the records of a file, up to which it is quicker to look for some than to count all
 WATCHED: dict[str, Watched] = {"deletions": "deleted", "updates": "updated"}
 
 
@@ -108,13 +109,16 @@ class Guard:
             for code, action in WATCHED.items():
                 count = counts.get(action, 0)
                 yield from self._share(code, file, None, count, stored.get(file, 0))
-        yield from self._shares_of_schools(tally)
+        yield from self._shares_of_schools(tally, stored)
 
-    def _shares_of_schools(self, tally: Tally) -> Iterator[Reason]:
+    def _shares_of_schools(self, tally: Tally, active: Mapping[str, int]) -> Iterator[Reason]:
         wanted = defaultdict[str, dict[str, int]](dict)
         for (file, school), counts in tally.schools.items():
             if any(self._matters(counts.get(action, 0)) for action in WATCHED.values()):
                 wanted[file][school] = self._enough(counts)
+        for file, schools in wanted.items():
+            if sum(schools.values()) > FEW * active.get(file, 0):  # then all are soon counted
+                wanted[file] = dict.fromkeys(schools, 0)
         stored = proposals.stored(self.db, self.claim.tenant_id, wanted)
         for (file, school), records in sorted(stored.items()):  # the same run says the same again
             counts = tally.schools[file, school]
