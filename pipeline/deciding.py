@@ -17,6 +17,7 @@ from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, tenant
 from pipeline.merge import Merge
 from pipeline.proposals import Asked
+from pipeline.stage import look_up
 from schemas.events import Emit, RunEnded, RunStarted, StageStarted
 from schemas.policy import Policy
 from schemas.proposals import Except
@@ -88,6 +89,7 @@ class Deciding:
             raise Impossible("base_moved", version=base, base=asked.base_version)
         decision = asked.decision or {}
         self._enter("check")
+        look_up(self.db)
         proposals.stand(self.db, self.claim.id)
         examples = self._excluded(decision, first=base == 0)
         self._rekeyed(decision)

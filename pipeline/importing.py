@@ -53,7 +53,6 @@ from schemas.runs import Counts, Stage
 SHOWN = 1000  # findings of one kind between records
 WORK_MEM = "128MB"  # one sort and some hash tables at a time
 TEMP_BUFFERS = "64MB"
-SEEK = "1.1"  # what a push looks up is in memory, and little beside what it would read past
 
 
 class Refused(Exception):
@@ -166,7 +165,7 @@ class Import:
         elif first:
             self._stage(kept=kept)
         else:
-            self.db.execute(f"set local random_page_cost = {SEEK}")
+            stage.look_up(self.db)
             for file in self.reader.package.files:
                 changes.stage(file)
             self._leave_out(changes)

@@ -301,16 +301,21 @@ class Stored(State):
         """The stored rows that are replaced or go: looked up once for all that ask for them."""
         table = Identifier("pg_temp", f"before_{entity.table}")
         if entity not in self._looked_up:
+            look = SQL("""
+                create temporary table {name} on commit drop as
+                select {columns} from {live} as l join (
+                    select sourced_id from {staged} union all select sourced_id from {gone}
+                ) as k using (sourced_id)
+                where l.tenant_id = {tenant} and l.status = 'active'
+            """)
             self.db.execute(
-                SQL(
-                    "create temporary table {} on commit drop as select {} {} and l.sourced_id in"
-                    " (select sourced_id from {} union all select sourced_id from {})"
-                ).format(
-                    Identifier(f"before_{entity.table}"),
-                    named(("sourced_id", *used(entity, EVERYTHING)), "l"),
-                    self.live(entity, untouched=False),
-                    staged(entity),
-                    gone(entity),
+                look.format(
+                    name=Identifier(f"before_{entity.table}"),
+                    columns=named(("sourced_id", *used(entity, EVERYTHING)), "l"),
+                    live=Identifier(entity.table),
+                    staged=staged(entity),
+                    gone=gone(entity),
+                    tenant=Literal(self.tenant_id),
                 )
             )
             self._looked_up.add(entity)
@@ -396,10 +401,9 @@ class Stored(State):
     def pointing(self, entity: AnyEntity, column: Key | Ref | Refs) -> Composed:
         """Whom the untouched stored rows name in a column: `sourced_id, key`."""
         cell: Composable = Identifier("l", column.name)
-        if isinstance(column, Refs):
-            cell = SQL("unnest({})").format(cell)
-        return SQL("select l.sourced_id, {} as key").format(cell) + self.live(
-            entity, untouched=True
+        key = SQL("unnest({})").format(cell) if isinstance(column, Refs) else cell
+        return SQL("select l.sourced_id, {} as key {} and {} is not null").format(
+            key, self.live(entity, untouched=True), cell
         )
 
     def live_beside(self, entity: AnyEntity, target: AnyEntity) -> Composed:
