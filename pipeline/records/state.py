@@ -167,11 +167,14 @@ class State(ABC):
         making: set[str] = set()
         make(check.sql)
         made["found"] = plain(check.sql)
-        how = plain("as" if self.scoped else "as not materialized")
+
+        def how(name: str) -> SQL:
+            if name.startswith("extent_"):  # one row, and a look at all of them to make it
+                return SQL("as materialized")
+            return SQL("as") if self.scoped or name in check.parts else SQL("as not materialized")
+
         tables = SQL(", ").join(
-            SQL("{} {} ({})").format(
-                Identifier(name), plain("as") if name in check.parts else how, body
-            )
+            SQL("{} {} ({})").format(Identifier(name), how(name), body)
             for name, body in made.items()
         )
         return SQL("with recursive {} {}").format(tables, plain(shape))

@@ -1,11 +1,14 @@
 """What is noted of a first load's rows: only what holds of all of them is taken for proven."""
 
+import re
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from pipeline.records.checks import CHECKS, KINDS, Single
 from pipeline.records.sieve import Sieve
-from pipeline.records.state import SOUGHT
+from pipeline.records.state import SOUGHT, Loose
 from schemas.roster import AnyEntity
 from schemas.roster.orgs import Org
 from schemas.roster.people import Role, User
@@ -106,3 +109,14 @@ def test_few_rows_are_found_by_an_index() -> None:
     for check in CHECKS:
         for few in check.few.values():
             assert few.column in SOUGHT.get(few.entity.table, ("sourced_id",))
+
+
+def test_between_which_days_rows_lie_is_looked_up_once(tmp_path: Path) -> None:
+    """Not again for every class: that took minutes."""
+    state = Loose(tmp_path / "records.sqlite")
+    asked = [check for check in CHECKS if "extent_" in check.text]
+    assert asked
+    for check in asked:
+        text = state.compose(check, "select * from found").as_string(None)
+        assert re.search(r'"extent_\w+" as materialized', text)
+    state.close()
