@@ -1,7 +1,5 @@
 """Lines that are known: what they save, and when nobody may rely on them."""
 
-import random
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -9,7 +7,7 @@ import polars as pl
 import pytest
 import xxhash
 
-from pipeline import lines, opening, reading, text
+from pipeline import lines, lookup, opening, reading, text
 from pipeline.claims import Watch
 from pipeline.faults import Findings
 from pipeline.limits import Limits
@@ -38,10 +36,10 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return parsed
 
 
-@pytest.fixture(params=[lines.AT_HAND, 0], ids=["at hand", "in ranges"])
+@pytest.fixture(params=[lookup.AT_HAND, 0], ids=["at hand", "in ranges"])
 def at_hand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Known lines are searched while the file streams by, or range by range when it was seen."""
-    monkeypatch.setattr(lines, "AT_HAND", request.param)
+    monkeypatch.setattr(lookup, "AT_HAND", request.param)
 
 
 @pytest.fixture(params=[0.0, 1.0], ids=["a new base", "a patch"])
@@ -55,62 +53,6 @@ def test_the_digest_of_every_line_is_told_whatever_ends_it() -> None:
     for data in (b"a,b\r\nc,d\r\n", b"a,b\r\nc,d\r"):
         expected = [xxhash.xxh3_128_digest(line) for line in (b"a,b\r", b"c,d\r")]
         assert [number.to_bytes(16, "little") for number in lines.digests(data)] == expected
-
-
-def numbers(*values: int) -> pl.Series:
-    return pl.Series("digest", values, dtype=pl.UInt128)
-
-
-class TestIndex:
-    @pytest.fixture
-    def index(self) -> lines.Index:
-        return lines.Index([numbers(3, 5), numbers(), numbers(2**64, 2**127, 2**128 - 1)])
-
-    def test_a_digest_is_found_in_whichever_part_it_lies(self, index: lines.Index) -> None:
-        asked = numbers(2**128 - 1, 4, 3, 0, 2**64 + 1, 5, 2**64, 6)
-        known = [True, False, True, False, False, True, True, False]
-        assert index.find(asked).to_list() == known
-        unseen = index.unseen()
-        assert unseen is not None
-        assert unseen.to_list() == [2**127]
-        assert index.lines_of(numbers(5)).to_list() == [5]
-
-    def test_a_known_line_that_stands_twice_leaves_nothing_to_be_told(
-        self, index: lines.Index
-    ) -> None:
-        index.find(numbers(3, 4))
-        index.find(numbers(3))
-        assert index.unseen() is None
-
-    def test_without_known_lines_none_is_found(self) -> None:
-        index = lines.Index([numbers()])
-        assert index.find(numbers(1, 2)).to_list() == [False, False]
-
-
-@pytest.mark.parametrize("ranges", [1, 3, 7])
-def test_ranges_tell_the_same_as_an_index(tmp_path: Path, ranges: int) -> None:
-    drawn = random.Random(ranges)
-    known = sorted({drawn.getrandbits(128) for _ in range(400)})
-    file = [*drawn.sample(known, 300), *(drawn.getrandbits(128) for _ in range(50))]
-    drawn.shuffle(file)
-    index = lines.Index([numbers(*known)])
-    whole = numbers(*known).to_frame()
-    parts = [whole.filter(lines.places_of(ranges) == part)["digest"] for part in range(ranges)]
-    told = lines.Ranges(lambda: parts, tmp_path / "seen", ranges)
-    new: list[bool] = []
-    for start in range(0, len(file), 60):
-        new += (~index.find(numbers(*file[start : start + 60]))).to_list()
-        told.add(numbers(*file[start : start + 60]))
-    parted, unseen = told.parted(), index.unseen()
-    assert parted is not None
-    assert unseen is not None
-    assert parted[0].to_list() == [at for at, is_new in enumerate(new) if is_new]
-    assert parted[1].to_list() == unseen.to_list()
-    for digest in (known[0], known[200], known[-1]):
-        asked = numbers(digest)
-        assert told.lines_of(asked).to_list() == index.lines_of(asked).to_list()
-    told.add(numbers(next(each for each in file if each in known)))
-    assert told.parted() is None, "a known line stands twice"
 
 
 def test_chosen_lines_are_found_in_whichever_piece_they_lie(
