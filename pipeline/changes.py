@@ -32,7 +32,8 @@ log = structlog.get_logger()
 class Changes:
     """The change set of a package in the making.
 
-    `told` is called with each file whose rows got on; without `lines` none is known.
+    `told` is called with each file whose rows got on; without `lines` none is known. What is `kept`
+    waits for an answer, and its lines will not be known: others may be applied before.
     """
 
     db: Connection
@@ -43,6 +44,7 @@ class Changes:
     folder: Path
     limits: Limits
     told: Callable[[File], None]
+    kept: bool = False
     contexts: dict[str, bytes] = field(default_factory=dict)
     compared: dict[str, Compared] = field(default_factory=dict)
     shelved: dict[str, Known | None] = field(default_factory=dict)
@@ -117,7 +119,8 @@ class Changes:
             yield rows
 
     def _by_values(self, file: File, folder: Path) -> None:
-        self.book(file)
+        if not self.kept:
+            self.book(file)
         compare.stage_differences(
             self.db,
             file.entity,

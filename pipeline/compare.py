@@ -11,8 +11,10 @@ that says what is stored is staged, too, if another has its key: as the stored r
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import LiteralString
+from typing import IO, LiteralString
 
 import polars as pl
 from psycopg.sql import SQL, Composable, Composed, Identifier
@@ -23,12 +25,16 @@ from pipeline.database import Connection, one
 from pipeline.lookup import NONE, Index, Met, Ranges, as_numbers, places_of
 from pipeline.merge import listed
 from pipeline.spool import Shelf, Spool
-from pipeline.stage import copied, copy_rows, gone, is_empty, names, staged
+from pipeline.stage import copied, copy_rows, copy_text, gone, is_empty, names, staged, text_of
 from schemas.roster import AnyEntity
 from schemas.statements import load
 
+ALL = SQL("")
+BY_BEGINNING = "get_byte(uuid_send(l.digest), 0)"
+SOME = "row_number() over () / {together}"
 NAMED = load("pipeline", "compare.sql")
 DIGEST = pl.Schema({"digest": pl.UInt128})
+BLOCK = 1024 * 1024  # bytes of waiting rows that are sent at a time
 TOGETHER = 50_000  # digests in one row of an answer
 
 
@@ -43,26 +49,31 @@ def stage_differences(
 ) -> None:
     """Stage the rows that differ from the stored ones, and the keys that are gone."""
     stored = Stored(db, entity, tenant_id)
-    rows = Shelf(folder / "rows")
     if stored.count() <= lookup.AT_HAND:
-        index = streamed(stored, batches, rows)
-        copy_rows(db, entity, rows.read())
+        with (folder / "rows").open("w+b") as waiting:
+            index = streamed(stored, batches, waiting)
+            waiting.seek(0)
+            copy_text(db, entity, iter(partial(waiting.read, BLOCK), b""))
         settle(stored, index, index.met())
     else:
+        rows = Shelf(folder / "rows")
         ranges = ranged(stored, batches, rows, folder, partitions)
         new, met = ranges.parted()
         copy_rows(db, entity, lines_of(rows, new))
         settle(stored, ranges, met)
 
 
-def streamed(stored: "Stored", batches: Iterable[pl.DataFrame], rows: Shelf) -> Index:
-    """Look every row up as it comes; those that are not stored go to the shelf."""
+def streamed(stored: "Stored", batches: Iterable[pl.DataFrame], waiting: IO[bytes]) -> Index:
+    """Look every row up as it comes; those that are not stored wait, as text.
+
+    As a frame a few rows would hold on to the memory of all those that they came with.
+    """
     with ThreadPoolExecutor(1, thread_name_prefix="stored") as beside:
         reading = beside.submit(stored.index)
         for batch in batches:
             new = ~reading.result().find(batch["line"], numbers(batch))
             if new.any():
-                rows.add(batch.filter(new))
+                waiting.write(text_of(batch.filter(new)))
         return reading.result()
 
 
@@ -126,25 +137,20 @@ class Stored:
         return int(count)
 
     def index(self) -> Index:
-        """Their digests, at hand."""
-        with self.db.cursor(binary=True) as cursor:
-            blobs = cursor.execute(self._composed(DIGESTS)).fetchone()
-        return Index(as_numbers((blobs and blobs[0]) or b"", "big").sort())
+        """Their digests, at hand: those that begin alike come together, so parts are sorted."""
+        parts = [part.sort() for part in self._digests(BY_BEGINNING) if len(part)]
+        return Index(pl.concat([NONE, *sorted(parts, key=itemgetter(0))], rechunk=True))
 
     def spool(self, spool: Spool) -> None:
         """Their digests, some at a time."""
-        with self.db.cursor("stored", binary=True) as cursor:
-            cursor.itersize = 1
-            for (blob,) in cursor.execute(self._composed(MANY_DIGESTS)):
-                spool.add(as_numbers(blob, "big").to_frame())
+        for part in self._digests(SOME):
+            spool.add(part.to_frame())
 
     def of_staged(self) -> pl.Series:
         """The digests of those whose key is staged."""
         if is_empty(self.db, staged(self.entity)):
             return NONE
-        with self.db.cursor(binary=True) as cursor:
-            blobs = cursor.execute(self._composed(STAGED)).fetchone()
-        return as_numbers((blobs and blobs[0]) or b"", "big")
+        return pl.concat([NONE, *self._digests(SOME, self._composed(STAGED))])
 
     def among(self, keys: pl.Series) -> pl.Series:
         """Which of these keys are theirs."""
@@ -165,6 +171,14 @@ class Stored:
             self._ask(rows)
             by = Identifier("sourced_id" if "sourced_id" in rows.columns else "digest")
             self.db.execute(self._composed(DOUBLED, by=by))
+
+    def _digests(self, part: LiteralString, only: Composable = ALL) -> Iterator[pl.Series]:
+        """Digests of active records, put together by `part`: each row of an answer takes time."""
+        together = SQL(part).format(together=Value(TOGETHER))
+        with self.db.cursor().copy(self._composed(DIGESTS, part=together, only=only)) as copy:
+            copy.set_types(["bytea"])
+            for (blob,) in copy.rows():
+                yield as_numbers(blob, "big")
 
     def _ask(self, rows: pl.DataFrame) -> None:
         self.db.execute("drop table if exists pg_temp.asked")
@@ -191,18 +205,14 @@ class Stored:
 
 ACTIVE = "{live} as l where l.tenant_id = {tenant} and l.status = 'active'"
 
-DIGESTS = "select string_agg(uuid_send(l.digest), ''::bytea) from {active}"
-
-MANY_DIGESTS = """
-    select string_agg(uuid_send(digest), ''::bytea) from (
-        select l.digest, row_number() over () / {together} as part from {active}
-    ) as numbered group by part
+DIGESTS = """
+    copy (
+        select string_agg(uuid_send(digest), ''::bytea)
+        from (select l.digest, {part} as part from {active} {only}) as parted group by part
+    ) to stdout (format binary)
 """
 
-STAGED = """
-    select string_agg(uuid_send(l.digest), ''::bytea) from {active}
-      and exists (select from {staged} as s where s.sourced_id = l.sourced_id)
-"""
+STAGED = "and exists (select from {staged} as s where s.sourced_id = l.sourced_id)"
 
 AMONG = "select l.sourced_id from {active} and l.sourced_id = any(%s)"
 
