@@ -1,5 +1,8 @@
 """Lines that are known: what they save, and when nobody may rely on them."""
 
+import json
+import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -7,13 +10,14 @@ import polars as pl
 import pytest
 import xxhash
 
-from pipeline import lines, lookup, opening, reading, text
+from pipeline import compare, lines, lookup, opening, reading, text
 from pipeline.claims import Watch
 from pipeline.faults import Findings
 from pipeline.limits import Limits
+from tests.pipeline.conftest import NOTHING
 
 if TYPE_CHECKING:
-    from tests.pipeline.conftest import Book, District, Package
+    from tests.pipeline.conftest import Book, District, Hub, Package
 
 
 @pytest.fixture
@@ -133,3 +137,93 @@ class TestUnchanged:
         done = district.push(twice)
         (finding,) = [each for each in done.findings if each.rule == "record.duplicate"]
         assert finding.line == len(twice.rows["users"]) + 1
+
+
+# --- Against values ------------------------------------------------------------------------
+
+
+def schools(seed: random.Random, names: dict[str, str]) -> bytes:
+    """A file of orgs: schools that stay, change, go, come and stand twice, in this text or that."""
+    rows: list[tuple[str, str]] = []
+    doubles = seed.random() < 0.5
+    for number in range(12):
+        key, now = f"school-{number}", names.get(f"school-{number}", "東")
+        match seed.choice(["same"] * 9 + ["other", "away"] + ["twice", "both"] * doubles):
+            case "same":
+                rows.append((key, now))
+            case "other":
+                rows.append((key, seed.choice(["西", "中"])))
+            case "twice":
+                rows += [(key, now), (key, now)]
+            case "both":
+                rows += [(key, now), (key, "西")]
+            case _:
+                pass
+    seed.shuffle(rows)
+    quotes = ("", "", "", '"')  # other lines, the same values
+    lines = [f"{key},,,{q}{name}{q},school,," for key, name in rows for q in [seed.choice(quotes)]]
+    header = "sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId"
+    return "\r\n".join([header, *lines]).encode()
+
+
+def hold(hub: "Hub", monkeypatch: pytest.MonkeyPatch, *, skip: bool) -> int:
+    """Push to a district that knows its lines and to one that never does; how often it helped."""
+    monkeypatch.setattr(lines, "MANY", 1.0)
+    monkeypatch.setattr(lines, "PATCHED", 0.5)
+    knows, reads = hub.district(), hub.district()
+    if skip:
+        reading = json.dumps({"reading": {"faulty_rows": "skip", "tolerance": 1.0}})
+        hub.admin.execute(
+            "update districts set policy = policy || %s::jsonb where tenant_id = any(%s)",
+            [reading, [knows.tenant_id, reads.tenant_id]],
+        )
+    seed, helped = random.Random(11), 0
+    package = NOTHING.put("orgs", {"sourcedId": "a"}).bare()
+    for _ in range(10):
+        names = {key: each["name"] for key, each in reads.records("orgs").items()}
+        data = package.zip(orgs=schools(seed, names))
+        helped += len(knows.rows("known_lines"))
+        done = [each.push(data) for each in (knows, reads)]
+        hub.admin.execute("delete from known_lines where tenant_id = %s", [reads.tenant_id])
+        assert done[0].state == done[1].state
+        assert done[0].counts == done[1].counts
+        assert done[0].places == done[1].places
+        assert knows.records("orgs") == reads.records("orgs")
+    return helped
+
+
+@pytest.mark.usefixtures("at_hand")
+@pytest.mark.parametrize("skip", [False, True], ids=["rejected", "skipped"])
+def test_known_lines_tell_the_same_as_values(
+    hub: "Hub", monkeypatch: pytest.MonkeyPatch, *, skip: bool
+) -> None:
+    assert hold(hub, monkeypatch, skip=skip) > 3
+
+
+PLANTED: Mapping[str, tuple[Any, str, object]] = {
+    "a line that stands twice is there once": (
+        lookup.Index,
+        "met",
+        lambda self, met=lookup.Index.met: lookup.Met(met(self).missing, lookup.NONE),
+    ),
+    "no record stands on a known and on an unknown line": (
+        compare.Stored,
+        "among",
+        lambda _, keys: keys.head(0),
+    ),
+    "what changed is gone": (
+        lines.Lines,
+        "of",
+        lambda self, known, digests, of=lines.Lines.of: of(self, known, digests).with_columns(
+            sourced_id=pl.col("sourced_id") + "?"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_planted_bug_is_found(hub: "Hub", monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
+    place, name, instead = PLANTED[bug]
+    monkeypatch.setattr(place, name, instead)
+    with pytest.raises(AssertionError):
+        hold(hub, monkeypatch, skip=True)
