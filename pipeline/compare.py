@@ -12,7 +12,6 @@ that says what is stored is staged, too, if another has its key: as the stored r
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from typing import IO, LiteralString
 
@@ -36,6 +35,7 @@ NAMED = load("pipeline", "compare.sql")
 DIGEST = pl.Schema({"digest": pl.UInt128})
 BLOCK = 1024 * 1024  # bytes of waiting rows that are sent at a time
 TOGETHER = 50_000  # digests in one row of an answer
+JOINED = 16  # rows of an answer, of 256, that are sorted together
 
 
 def stage_differences(
@@ -137,20 +137,23 @@ class Stored:
         return int(count)
 
     def index(self) -> Index:
-        """Their digests, at hand: those that begin alike come together, so parts are sorted."""
-        parts = [part.sort() for part in self._digests(BY_BEGINNING) if len(part)]
-        return Index(pl.concat([NONE, *sorted(parts, key=itemgetter(0))], rechunk=True))
+        """Their digests, at hand. Those that begin alike come together: parts follow each other."""
+        blobs, parts = sorted(self._blobs(BY_BEGINNING)), [NONE]
+        while blobs:
+            parts.append(as_numbers(b"".join(blobs[:JOINED]), "big").sort())
+            del blobs[:JOINED]
+        return Index(pl.concat(parts, rechunk=True))
 
     def spool(self, spool: Spool) -> None:
         """Their digests, some at a time."""
-        for part in self._digests(SOME):
-            spool.add(part.to_frame())
+        for blob in self._blobs(SOME):
+            spool.add(as_numbers(blob, "big").to_frame())
 
     def of_staged(self) -> pl.Series:
         """The digests of those whose key is staged."""
         if is_empty(self.db, staged(self.entity)):
             return NONE
-        return pl.concat([NONE, *self._digests(SOME, self._composed(STAGED))])
+        return as_numbers(b"".join(self._blobs(SOME, self._composed(STAGED))), "big")
 
     def among(self, keys: pl.Series) -> pl.Series:
         """Which of these keys are theirs."""
@@ -172,13 +175,13 @@ class Stored:
             by = Identifier("sourced_id" if "sourced_id" in rows.columns else "digest")
             self.db.execute(self._composed(DOUBLED, by=by))
 
-    def _digests(self, part: LiteralString, only: Composable = ALL) -> Iterator[pl.Series]:
+    def _blobs(self, part: LiteralString, only: Composable = ALL) -> Iterator[bytes]:
         """Digests of active records, put together by `part`: each row of an answer takes time."""
         together = SQL(part).format(together=Value(TOGETHER))
         with self.db.cursor().copy(self._composed(DIGESTS, part=together, only=only)) as copy:
             copy.set_types(["bytea"])
             for (blob,) in copy.rows():
-                yield as_numbers(blob, "big")
+                yield blob
 
     def _ask(self, rows: pl.DataFrame) -> None:
         self.db.execute("drop table if exists pg_temp.asked")

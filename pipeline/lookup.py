@@ -41,6 +41,14 @@ class Met(NamedTuple):
     twice: pl.Series
 
 
+class Place(NamedTuple):
+    """Some lines by their numbers: where each stands among the known ones, if it is the `same`."""
+
+    lines: pl.Series
+    near: pl.Series
+    same: pl.Series
+
+
 class Index:
     """Known digests, ascending, and the lines of a file that were found among them.
 
@@ -50,9 +58,9 @@ class Index:
 
     def __init__(self, known: pl.Series) -> None:
         self.known = known
-        self._found: list[tuple[pl.Series, pl.Series]] = []
+        self._found: list[Place] = []
         bits = max(len(known).bit_length(), 1)
-        self._width = pl.lit(2 ** (128 - bits), pl.UInt128)
+        self._width = pl.Series([2 ** (128 - bits)], dtype=pl.UInt128)
         buckets = self._buckets(known)
         firsts = (buckets != buckets.shift(1)).fill_null(value=True).arg_true()
         starts = pl.repeat(None, 2**bits, dtype=pl.UInt32, eager=True)
@@ -62,13 +70,13 @@ class Index:
 
     def find(self, lines: pl.Series, digests: pl.Series) -> pl.Series:
         """Which of the next lines are known, by their numbers and digests."""
-        places = self._places(digests)
-        self._found.append((lines.cast(pl.UInt32), places))
-        return places.is_not_null()
+        near, same = self._places(digests)
+        self._found.append(Place(lines.cast(pl.UInt32), near, same))
+        return same
 
     def met(self) -> Met:
         """What the lines so far say of the known digests."""
-        places = pl.concat([NOWHERE, *(places for _, places in self._found)]).drop_nulls()
+        places = pl.concat([NOWHERE, *(each.near.filter(each.same) for each in self._found)])
         seen = pl.repeat(False, len(self.known), eager=True)  # noqa: FBT003  # a value
         seen = seen.scatter(places, True)  # noqa: FBT003  # same
         twice = NOWHERE
@@ -77,36 +85,40 @@ class Index:
         return Met(self.known.filter(~seen), self.known.gather(twice))
 
     def lines_of(self, digests: pl.Series) -> pl.DataFrame:
-        """The lines that have these digests: `line` and `digest`."""
-        asked = pl.DataFrame([self._places(digests).alias("place"), digests.alias("digest")])
+        """The lines that have these known digests: `line` and `digest`."""
+        near, same = self._places(digests)
+        asked = pl.DataFrame([near.alias("place"), digests.alias("digest")]).filter(same)
         found = [pl.DataFrame(schema=SEEN)]
-        for lines, places in self._found:
-            met = pl.DataFrame([lines.alias("line"), places.alias("place")])
+        for some in self._found if asked.height else ():
+            met = pl.DataFrame([some.lines.alias("line"), some.near.alias("place")])
+            met = met.filter(some.same)
             found.append(met.join(asked, on="place").select(SEEN.names()))
         return pl.concat(found)
 
     def _buckets(self, digests: pl.Series) -> pl.Series:
-        return pl.select((digests // self._width).cast(pl.UInt32)).to_series()
+        return (digests // self._width).cast(pl.UInt32)
 
-    def _places(self, digests: pl.Series) -> pl.Series:
-        """Where each digest stands among the known ones; null: it is not known."""
+    def _places(self, digests: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """Where each digest stands among the known ones, if it does, and whether it does.
+
+        These are operators of series: as expressions they would take twice as long.
+        """
         if self.known.is_empty():
-            return pl.repeat(None, len(digests), dtype=pl.UInt32, eager=True)
+            nowhere = pl.zeros(len(digests), pl.UInt32, eager=True)
+            return nowhere, nowhere > 0
         last = len(self.known) - 1
-        near = self._starts.gather(self._buckets(digests))
-        there = self.known.gather(near)
+        near = self._starts[self._buckets(digests)]
+        there = self.known[near]
         for _ in range(STEPS):
-            near = (near + (there < digests)).clip(upper_bound=last)
-            there = self.known.gather(near)
-        far = (there < digests).arg_true()
-        places = near.set(there != digests, None)
-        if len(far):
-            places = places.scatter(far, self._searched(digests.gather(far), last))
-        return places
-
-    def _searched(self, digests: pl.Series, last: int) -> pl.Series:
-        near = self.known.search_sorted(digests).clip(upper_bound=last).cast(pl.UInt32)
-        return near.set(self.known.gather(near) != digests, None)
+            near = near + ((there < digests) & (near < last)).cast(pl.UInt32)
+            there = self.known[near]
+        far, same = there < digests, there == digests
+        if far.any():
+            asked, at = digests.filter(far), far.arg_true()
+            there = self.known.search_sorted(asked).clip(upper_bound=last).cast(pl.UInt32)
+            near = near.scatter(at, there)
+            same = same.scatter(at, self.known[there] == asked)
+        return near, same
 
 
 class Ranges:
