@@ -43,8 +43,7 @@ def short(data: bytes, row_max: int) -> bool:
 
 def as_numbers(data: bytes) -> pl.Series:
     """The bytes as numbers."""
-    kind = pl.Array(pl.UInt8, len(data))
-    return pl.Series([data]).bin.reinterpret(dtype=kind, endianness="little").explode()
+    return pl.Series([data]).cast(pl.List(pl.UInt8)).explode()
 
 
 def quoted(signs: pl.Series, width: int, end: bytes) -> int | None:
