@@ -20,9 +20,10 @@ from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Broken
 from pipeline.limits import Limits
 from pipeline.lines import Book, Compared, Known, Lines, Unknown, Written
-from pipeline.lookup import Index, Ranges
+from pipeline.lookup import Index, Places, Ranges
 from pipeline.opening import File
 from pipeline.reading import BEHIND_HEADER, Reader
+from pipeline.text import Piece
 from schemas.policy import Reading
 
 log = structlog.get_logger()
@@ -172,11 +173,16 @@ class Changes:
         """Look every line up while the file streams by."""
         with ThreadPoolExecutor(1, thread_name_prefix="known") as beside:
             loading = beside.submit(lambda: Index(pl.concat(shelf.digests(known), rechunk=True)))
-            for body, digests in self.reader.scan(file):
-                numbers = body.numbers(len(digests))
-                new = ~loading.result().find(numbers, digests)
-                if new.any():
-                    unknown.add(body.chosen(numbers.filter(new)))
+
+            def look(body: Piece, digests: pl.Series) -> tuple[Places, Piece | None]:
+                found = loading.result().look(body.numbers(len(digests)), digests)
+                new = found.lines.filter(~found.same).cast(pl.Int64)
+                return found, body.chosen(new) if len(new) else None
+
+            for found, new in self.reader.scan(file, look):
+                loading.result().note(found)
+                if new:
+                    unknown.add(new)
                 if unknown.size > lines.MANY * file.source.size:
                     return None
                 self.told(file)
@@ -194,8 +200,12 @@ class Changes:
         ranges = Ranges(
             partial(shelf.digests, known), self.folder / f"{file.entity.file}.seen", known.parts
         )
-        for body, digests in self.reader.scan(file):
-            ranges.add(body.numbers(len(digests)), digests)
+
+        def look(body: Piece, digests: pl.Series) -> tuple[pl.Series, pl.Series]:
+            return body.numbers(len(digests)), digests
+
+        for numbers, digests in self.reader.scan(file, look):
+            ranges.add(numbers, digests)
             self.told(file)
         new, met = ranges.parted()
         if not self._few(file, len(new)):

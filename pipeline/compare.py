@@ -71,9 +71,10 @@ def streamed(stored: "Stored", batches: Iterable[pl.DataFrame], waiting: IO[byte
     with ThreadPoolExecutor(1, thread_name_prefix="stored") as beside:
         reading = beside.submit(stored.index)
         for batch in batches:
-            new = ~reading.result().find(batch["line"], numbers(batch))
-            if new.any():
-                waiting.write(text_of(batch.filter(new)))
+            found = reading.result().look(batch["line"], numbers(batch))
+            reading.result().note(found)
+            if not found.same.all():
+                waiting.write(text_of(batch.filter(~found.same)))
         return reading.result()
 
 

@@ -41,7 +41,7 @@ class Met(NamedTuple):
     twice: pl.Series
 
 
-class Place(NamedTuple):
+class Places(NamedTuple):
     """Some lines by their numbers: where each stands among the known ones, if it is the `same`."""
 
     lines: pl.Series
@@ -58,7 +58,7 @@ class Index:
 
     def __init__(self, known: pl.Series) -> None:
         self.known = known
-        self._found: list[Place] = []
+        self._found: list[Places] = []
         bits = max(len(known).bit_length(), 1)
         self._width = pl.Series([2 ** (128 - bits)], dtype=pl.UInt128)
         buckets = self._buckets(known)
@@ -68,11 +68,13 @@ class Index:
         # An empty bucket begins where the next one does.
         self._starts = starts.fill_null(strategy="backward").fill_null(max(len(known) - 1, 0))
 
-    def find(self, lines: pl.Series, digests: pl.Series) -> pl.Series:
-        """Which of the next lines are known, by their numbers and digests."""
-        near, same = self._places(digests)
-        self._found.append(Place(lines.cast(pl.UInt32), near, same))
-        return same
+    def look(self, lines: pl.Series, digests: pl.Series) -> Places:
+        """Which lines are known, by their numbers and digests; several may look at once."""
+        return Places(lines.cast(pl.UInt32), *self._places(digests))
+
+    def note(self, found: Places) -> None:
+        """Remember what was found of some lines."""
+        self._found.append(found)
 
     def met(self) -> Met:
         """What the lines so far say of the known digests."""
@@ -140,7 +142,9 @@ class Ranges:
         new, missing, twice = [NOWHERE], [NONE], [NONE]
         for known, seen in zip(self._known(), self._seen.read(), strict=True):
             index = Index(known)
-            new.append(seen["line"].filter(~index.find(seen["line"], seen["digest"])))
+            found = index.look(seen["line"], seen["digest"])
+            index.note(found)
+            new.append(found.lines.filter(~found.same))
             met = index.met()
             missing.append(met.missing)
             twice.append(met.twice)

@@ -8,10 +8,10 @@ faulty row.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 from psycopg.types.json import Jsonb
@@ -45,6 +45,7 @@ WAITING = 1
 """Pieces that may wait to be read."""
 BEHIND_HEADER = 2
 """The number of the first line that is a record."""
+Looked = TypeVar("Looked")
 NOTHING_MENDED = pl.Series("line", dtype=pl.Int64)
 
 
@@ -163,16 +164,21 @@ class Reader:
         """The good rows on these lines of a file that was scanned."""
         yield from ahead(self._rows(file, lines))
 
-    def scan(self, file: File) -> Iterator[tuple[Piece, pl.Series]]:
-        """Every line behind the header with its digest; nothing is parsed or checked.
+    def scan(self, file: File, look: Callable[[Piece, pl.Series], Looked]) -> Iterator[Looked]:
+        """What a look at every line behind the header finds; nothing is parsed or checked.
 
-        Raises Broken where the file cannot be read.
+        `look` is given whole lines and their digests, two pieces at once. Raises Broken where the
+        file cannot be read.
         """
-        for body in bodies(file):
+
+        def seen(body: Piece) -> tuple[int, int, Looked]:
             digests = lines.digests(body.data)
-            self.rows[file.entity.file] += len(digests)
-            self._advance(file, body.read)
-            yield body, digests
+            return body.read, len(digests), look(body, digests)
+
+        for read, count, looked in abreast(seen, bodies(file)):
+            self.rows[file.entity.file] += count
+            self._advance(file, read)
+            yield looked
         give_back()
 
     def only(self, file: File, at: pl.Series) -> Iterator[Piece]:

@@ -166,8 +166,8 @@ PLANTED: Mapping[str, tuple[type, str, object]] = {
     "nothing is gone": (Stored, "stage_gone", lambda *_: None),
     "every digest is found": (
         Index,
-        "find",
-        lambda self, lines, digests, find=Index.find: find(self, lines, digests) | True,
+        "look",
+        lambda self, *of, look=Index.look: look(self, *of)._replace(same=of[1] == of[1]),
     ),
 }
 

@@ -54,7 +54,9 @@ def test_what_is_told_is_what_sets_tell(tmp_path: Path, kind: str, known: int, r
         found = []
         for start in range(0, len(file), 60):
             some = file[start : start + 60]
-            found += index.find(lines(start + 2, len(some)), numbers(*some)).to_list()
+            places = index.look(lines(start + 2, len(some)), numbers(*some))
+            index.note(places)
+            found += places.same.to_list()
         assert [at for at, is_known in enumerate(found, 2) if not is_known] == new
         met = index.met()
     assert sorted(met.missing) == sorted({*there} - {*file})
