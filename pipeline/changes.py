@@ -19,7 +19,7 @@ from pipeline.database import Connection
 from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Broken
 from pipeline.limits import Limits
-from pipeline.lines import Book, Compared, Known, Lines, Unknown, Written
+from pipeline.lines import Book, Compared, Hashed, Known, Lines, Unknown, Written
 from pipeline.lookup import Index, Places, Ranges
 from pipeline.opening import File
 from pipeline.reading import BEHIND_HEADER, Reader
@@ -174,10 +174,10 @@ class Changes:
         with ThreadPoolExecutor(1, thread_name_prefix="known") as beside:
             loading = beside.submit(lambda: Index(pl.concat(shelf.digests(known), rechunk=True)))
 
-            def look(body: Piece, digests: pl.Series) -> tuple[Places, Piece | None]:
-                found = loading.result().look(body.numbers(len(digests)), digests)
-                new = found.lines.filter(~found.same).cast(pl.Int64)
-                return found, body.chosen(new) if len(new) else None
+            def look(body: Piece, hashed: Hashed) -> tuple[Places, Piece | None]:
+                numbers = body.numbers(len(hashed.sizes))
+                found = loading.result().look(numbers, hashed.digests)
+                return found, None if found.same.all() else hashed.chosen(body, ~found.same)
 
             for found, new in self.reader.scan(file, look):
                 loading.result().note(found)
@@ -201,8 +201,8 @@ class Changes:
             partial(shelf.digests, known), self.folder / f"{file.entity.file}.seen", known.parts
         )
 
-        def look(body: Piece, digests: pl.Series) -> tuple[pl.Series, pl.Series]:
-            return body.numbers(len(digests)), digests
+        def look(body: Piece, hashed: Hashed) -> tuple[pl.Series, pl.Series]:
+            return body.numbers(len(hashed.sizes)), hashed.digests
 
         for numbers, digests in self.reader.scan(file, look):
             ranges.add(numbers, digests)
@@ -219,9 +219,11 @@ class Changes:
         entity = file.entity
         self._load_aliases(file)
         batches = self._telling(file, self.reader.chosen(file, found.unknown.read()))
-        stage.copy_rows(self.db, entity, batches)
+        with ThreadPoolExecutor(1, thread_name_prefix="known") as beside:
+            leaving = beside.submit(shelf.of, found.known, found.met.missing)
+            stage.copy_rows(self.db, entity, batches)
+            left = leaving.result()["sourced_id"]
         fresh = pl.concat(part["sourced_id"] for part in self.reader.books[entity.file].read())
-        left = shelf.of(found.known, found.met.missing)["sourced_id"]
         stage.copy_gone(self.db, entity, [left.filter(~left.is_in(fresh.implode())).to_frame()])
         stored = compare.Stored(self.db, entity, self.tenant_id)
         again = stored.among(fresh.filter(~fresh.is_in(left.implode())))

@@ -18,10 +18,11 @@ record.
 
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 import obstore
 import polars as pl
@@ -55,20 +56,37 @@ UNREADABLE = (BaseError, OSError, pl.exceptions.PolarsError)
 log = structlog.get_logger()
 
 
-def digests(data: bytes) -> pl.Series:
-    """The digest of every line, what ends it left out."""
-    found = []
+class Hashed(NamedTuple):
+    """The lines of a piece, what ends them left out: their digests, and how many bytes each has."""
+
+    digests: pl.Series
+    sizes: Sequence[int]
+
+    def chosen(self, body: Piece, which: pl.Series) -> Piece:
+        """Some lines of the piece. To know where they stand spares splitting it once more."""
+        sizes = pl.Series(self.sizes, dtype=pl.Int64)
+        ends = (sizes + 1).cum_sum().filter(which)
+        places = zip(ends - sizes.filter(which) - 1, ends - 1, strict=True)
+        data = b"\n".join([body.data[start:end] for start, end in places])
+        return Piece(data, body.first, body.read, body.numbers(len(sizes)).filter(which))
+
+
+def hashed(data: bytes) -> Hashed:
+    """Every line by its digest and its size."""
+    found: list[bytes] = []
+    sizes: list[int] = []
     for block in blocks(data):
         lines = block.split(b"\n")
         if not lines[-1]:
             lines.pop()
         found.append(b"".join(map(xxhash.xxh3_128_digest, lines)))
-    return as_numbers(b"".join(found))
+        sizes += map(len, lines)
+    return Hashed(as_numbers(b"".join(found)), sizes)
 
 
 def of_rows(body: Piece, rows: pl.DataFrame) -> pl.DataFrame:
     """`line`, `digest` and `sourced_id` of the rows that were read from a piece."""
-    found = digests(body.data)
+    found = hashed(body.data).digests
     mine = rows.select("line", "sourced_id")
     if rows.height == len(found):
         return mine.with_columns(found).select(READ.names())

@@ -153,4 +153,5 @@ class Ranges:
     def lines_of(self, digests: pl.Series) -> pl.DataFrame:
         """The lines that have these digests: `line` and `digest`."""
         asked = pl.col("digest").is_in(digests.implode())
-        return pl.concat(part.filter(asked) for part in self._seen.read())
+        parts = self._seen.read() if len(digests) else ()
+        return pl.concat([pl.DataFrame(schema=SEEN), *(part.filter(asked) for part in parts)])

@@ -28,7 +28,7 @@ from pipeline.faults import Broken, Findings
 from pipeline.found import Rows
 from pipeline.frames import Beyond, Checker, Hit, typed
 from pipeline.limits import Limits
-from pipeline.lines import Book
+from pipeline.lines import Book, Hashed
 from pipeline.memory import give_back
 from pipeline.opening import File, Package
 from pipeline.records.owners import owned
@@ -164,16 +164,16 @@ class Reader:
         """The good rows on these lines of a file that was scanned."""
         yield from ahead(self._rows(file, lines))
 
-    def scan(self, file: File, look: Callable[[Piece, pl.Series], Looked]) -> Iterator[Looked]:
+    def scan(self, file: File, look: Callable[[Piece, Hashed], Looked]) -> Iterator[Looked]:
         """What a look at every line behind the header finds; nothing is parsed or checked.
 
-        `look` is given whole lines and their digests, two pieces at once. Raises Broken where the
-        file cannot be read.
+        `look` is given whole lines and their digests, of two pieces at once. Raises Broken where
+        the file cannot be read.
         """
 
         def seen(body: Piece) -> tuple[int, int, Looked]:
-            digests = lines.digests(body.data)
-            return body.read, len(digests), look(body, digests)
+            hashed = lines.hashed(body.data)
+            return body.read, len(hashed.sizes), look(body, hashed)
 
         for read, count, looked in abreast(seen, bodies(file)):
             self.rows[file.entity.file] += count

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -56,7 +57,22 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_digest_of_every_line_is_told_whatever_ends_it() -> None:
     for data in (b"a,b\r\nc,d\r\n", b"a,b\r\nc,d\r"):
         expected = [xxhash.xxh3_128_digest(line) for line in (b"a,b\r", b"c,d\r")]
-        assert [number.to_bytes(16, "little") for number in lines.digests(data)] == expected
+        found = lines.hashed(data)
+        assert [number.to_bytes(16, "little") for number in found.digests] == expected
+
+
+def test_chosen_lines_of_a_hashed_piece_are_those_of_the_piece() -> None:
+    for data in (
+        b"a,b\r\n\n\xe3\x81\x82,d\r\nlast\n",
+        b"a,b\r\n\n\xe3\x81\x82,d\r\nlast",
+        b"x" * 99,
+    ):
+        body, found = text.Piece(data, 7, 0), lines.hashed(data)
+        for which in product([False, True], repeat=len(found.sizes)):
+            chosen = found.chosen(body, pl.Series(which))
+            expected = body.chosen(body.numbers(len(which)).filter(pl.Series(which)))
+            assert chosen.data == expected.data
+            assert chosen.numbers(chosen.height).equals(expected.numbers(expected.height))
 
 
 def test_chosen_lines_are_found_in_whichever_piece_they_lie(
