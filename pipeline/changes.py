@@ -172,7 +172,7 @@ class Changes:
     ) -> Compared | None:
         """Look every line up while the file streams by."""
         with ThreadPoolExecutor(1, thread_name_prefix="known") as beside:
-            loading = beside.submit(lambda: Index(pl.concat(shelf.digests(known), rechunk=True)))
+            loading = beside.submit(lambda: Index(shelf.digests(known)))
 
             def look(body: Piece, hashed: Hashed) -> tuple[Places, Piece | None]:
                 numbers = body.numbers(len(hashed.sizes))

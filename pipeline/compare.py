@@ -12,6 +12,7 @@ that says what is stored is staged, too, if another has its key: as the stored r
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import IO, LiteralString
 
@@ -138,12 +139,10 @@ class Stored:
         return int(count)
 
     def index(self) -> Index:
-        """Their digests, at hand. Those that begin alike come together: parts follow each other."""
-        blobs, parts = sorted(self._blobs(BY_BEGINNING)), [NONE]
-        while blobs:
-            parts.append(as_numbers(b"".join(blobs[:JOINED]), "big").sort())
-            del blobs[:JOINED]
-        return Index(pl.concat(parts, rechunk=True))
+        """Their digests, at hand. Those that begin alike come together, and in their order."""
+        blobs = self._blobs(BY_BEGINNING)
+        joined = iter(lambda: b"".join(islice(blobs, JOINED)), b"")
+        return Index(as_numbers(blob, "big").sort() for blob in joined)
 
     def spool(self, spool: Spool) -> None:
         """Their digests, some at a time."""
@@ -212,7 +211,8 @@ ACTIVE = "{live} as l where l.tenant_id = {tenant} and l.status = 'active'"
 DIGESTS = """
     copy (
         select string_agg(uuid_send(digest), ''::bytea)
-        from (select l.digest, {part} as part from {active} {only}) as parted group by part
+        from (select l.digest, {part} as part from {active} {only}) as parted
+        group by part order by part
     ) to stdout (format binary)
 """
 

@@ -15,7 +15,7 @@ import polars as pl
 from pipeline.spool import Spool
 
 AT_HAND = 2_000_000  # known digests that are looked up in memory, while the file streams by
-STEPS = 2  # from the first digest of a bucket: hardly one in twenty lies further on
+STEPS = 2  # from the first digest of a bucket: one in ten, or fewer, lie further on
 SEEN = pl.Schema({"line": pl.UInt32, "digest": pl.UInt128})
 NOWHERE = pl.Series(dtype=pl.UInt32)
 NONE = pl.Series("digest", dtype=pl.UInt128)
@@ -56,17 +56,22 @@ class Index:
     others, up to a step or two: several times cheaper than to search for it.
     """
 
-    def __init__(self, known: pl.Series) -> None:
-        self.known = known
-        self._found: list[Places] = []
-        bits = max(len(known).bit_length(), 1)
+    def __init__(self, parts: Iterable[pl.Series]) -> None:
+        """Take them in parts that follow each other."""
+        known = [NONE, *parts]
+        size = sum(map(len, known))
+        bits = max(size.bit_length() - 1, 1)  # one digest to a bucket, or nearly two
         self._width = pl.Series([2 ** (128 - bits)], dtype=pl.UInt128)
-        buckets = self._buckets(known)
-        firsts = (buckets != buckets.shift(1)).fill_null(value=True).arg_true()
-        starts = pl.repeat(None, 2**bits, dtype=pl.UInt32, eager=True)
-        starts = starts.scatter(buckets.gather(firsts), firsts)
+        starts, start = pl.repeat(None, 2**bits, dtype=pl.UInt32, eager=True), 0
+        for part in reversed(known):  # of a bucket in two parts the first begins it
+            start += len(part)
+            buckets = self._buckets(part)
+            firsts = (buckets != buckets.shift(1)).fill_null(value=True).arg_true()
+            starts = starts.scatter(buckets[firsts], firsts + (size - start))
         # An empty bucket begins where the next one does.
-        self._starts = starts.fill_null(strategy="backward").fill_null(max(len(known) - 1, 0))
+        self._starts = starts.fill_null(strategy="backward").fill_null(max(size - 1, 0))
+        self.known = pl.concat(known, rechunk=True)
+        self._found: list[Places] = []
 
     def look(self, lines: pl.Series, digests: pl.Series) -> Places:
         """Which lines are known, by their numbers and digests; several may look at once."""
@@ -141,7 +146,7 @@ class Ranges:
         """The lines that are not known, ascending, and what the others say of the known digests."""
         new, missing, twice = [NOWHERE], [NONE], [NONE]
         for known, seen in zip(self._known(), self._seen.read(), strict=True):
-            index = Index(known)
+            index = Index([known])
             found = index.look(seen["line"], seen["digest"])
             index.note(found)
             new.append(found.lines.filter(~found.same))

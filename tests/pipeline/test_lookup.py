@@ -1,6 +1,7 @@
 """Known digests: what is found among them, what nobody has, and what several have."""
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -50,7 +51,9 @@ def test_what_is_told_is_what_sets_tell(tmp_path: Path, kind: str, known: int, r
         assert unknown.to_list() == new
         told: Index | Ranges = ranged
     else:
-        index = told = Index(numbers(*there))
+        cuts = sorted(seed.choices(range(len(there) + 1), k=3))
+        pieces = [there[a:b] for a, b in pairwise([0, *cuts, len(there)])]
+        index = told = Index(numbers(*piece) for piece in pieces)
         found = []
         for start in range(0, len(file), 60):
             some = file[start : start + 60]
