@@ -228,7 +228,7 @@ class Changes:
         stored = compare.Stored(self.db, entity, self.tenant_id)
         again = stored.among(fresh.filter(~fresh.is_in(left.implode())))
         twice = shelf.of(found.known, found.met.twice)
-        doubled = pl.concat([shelf.named(found.known, again), twice])
+        doubled = pl.concat([shelf.named(found.known, again), twice]).unique()
         if doubled.is_empty() and not fresh.is_duplicated().any():
             stage.drop_unchanged(self.db, entity, self.tenant_id)
         else:

@@ -35,7 +35,7 @@ SOME = "row_number() over () / {together}"
 NAMED = load("pipeline", "compare.sql")
 DIGEST = pl.Schema({"digest": pl.UInt128})
 BLOCK = 1024 * 1024  # bytes of waiting rows that are sent at a time
-TOGETHER = 50_000  # digests in one row of an answer
+TOGETHER = 50_000  # digests, or keys, that come or go at a time
 JOINED = 16  # rows of an answer, of 256, that are sorted together
 
 
@@ -117,13 +117,16 @@ def settle(stored: "Stored", lines: Index | Ranges, met: Met) -> None:
     changed = stored.of_staged()
     stored.stage_gone(met.missing.filter(~met.missing.is_in(changed.implode())))
     again = changed.filter(~changed.is_in(met.missing.implode()))
-    doubled = lines.lines_of(pl.concat([again, met.twice]))
-    stored.stage_doubled(doubled.select("line", digest=hexadecimal(doubled["digest"])))
+    doubled = lines.lines_of(pl.concat([again, met.twice]).unique())
+    stored.stage_doubled(doubled)
 
 
-def hexadecimal(digests: pl.Series) -> pl.Series:
-    """Digests as PostgreSQL reads them. It takes its time, and they are few."""
-    return pl.Series("digest", map("{:032x}".format, digests), dtype=pl.String)
+def as_text(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same with digests, if there are, as PostgreSQL reads them."""
+    if "digest" not in rows.columns:
+        return rows
+    texts = map("{:032x}".format, rows["digest"])
+    return rows.with_columns(pl.Series("digest", texts, dtype=pl.String))
 
 
 class Stored:
@@ -157,15 +160,16 @@ class Stored:
 
     def among(self, keys: pl.Series) -> pl.Series:
         """Which of these keys are theirs."""
-        if keys.is_empty():
-            return keys
-        found = self.db.execute(self._composed(AMONG), [keys.to_list()])
-        return pl.Series(keys.name, [key for (key,) in found], dtype=pl.String)
+        found: list[str] = []
+        for some in keys.to_frame().iter_slices(TOGETHER):
+            asked = some.to_series().to_list()
+            found += (key for (key,) in self.db.execute(self._composed(AMONG), [asked]))
+        return pl.Series(keys.name, found, dtype=pl.String)
 
     def stage_gone(self, digests: pl.Series) -> None:
         """Those with these digests are gone."""
         if len(digests):
-            self._ask(hexadecimal(digests).to_frame())
+            self._ask(digests.alias("digest").to_frame())
             self.db.execute(self._composed(GONE))
 
     def stage_doubled(self, rows: pl.DataFrame) -> None:
@@ -188,7 +192,7 @@ class Stored:
         self.db.execute(ASKED)
         columns = SQL(", ").join(map(Identifier, rows.columns))
         statement = SQL("copy pg_temp.asked ({}) from stdin (format csv)")
-        copied(self.db, statement.format(columns), [rows])
+        copied(self.db, statement.format(columns), map(as_text, rows.iter_slices(TOGETHER)))
 
     def _composed(self, statement: LiteralString, **more: Composable) -> Composed:
         columns = names(self.entity)

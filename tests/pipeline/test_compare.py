@@ -50,7 +50,7 @@ def drawn(seed: random.Random) -> tuple[Store, list[Line]]:
     rows: list[tuple[str, str]] = []
     for key in keys:
         now = store.get(key) or "東"
-        match seed.choice(["same"] * 6 + ["other", "away", "twice", "both", "others"]):
+        match seed.choice(["same"] * 6 + ["other", "away", "twice", "both", "others", "thrice"]):
             case "same":
                 rows.append((key, now))
             case "other":
@@ -59,6 +59,8 @@ def drawn(seed: random.Random) -> tuple[Store, list[Line]]:
                 rows += [(key, now), (key, now)]
             case "both":
                 rows += [(key, now), (key, "西")]
+            case "thrice":
+                rows += [(key, now), (key, "西"), (key, now)]
             case "others":
                 rows += [(key, "西"), (key, seed.choice(["西", "中"]))]
             case _:

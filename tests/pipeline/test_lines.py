@@ -164,7 +164,7 @@ def schools(seed: random.Random, names: dict[str, str]) -> bytes:
     doubles = seed.random() < 0.5
     for number in range(12):
         key, now = f"school-{number}", names.get(f"school-{number}", "東")
-        match seed.choice(["same"] * 9 + ["other", "away"] + ["twice", "both"] * doubles):
+        match seed.choice(["same"] * 9 + ["other", "away"] + ["twice", "both", "thrice"] * doubles):
             case "same":
                 rows.append((key, now))
             case "other":
@@ -173,6 +173,8 @@ def schools(seed: random.Random, names: dict[str, str]) -> bytes:
                 rows += [(key, now), (key, now)]
             case "both":
                 rows += [(key, now), (key, "西")]
+            case "thrice":
+                rows += [(key, now), (key, "西"), (key, now)]
             case _:
                 pass
     seed.shuffle(rows)
@@ -208,11 +210,15 @@ def hold(hub: "Hub", monkeypatch: pytest.MonkeyPatch, *, skip: bool) -> int:
     return helped
 
 
-@pytest.mark.usefixtures("at_hand")
-@pytest.mark.parametrize("skip", [False, True], ids=["rejected", "skipped"])
+@pytest.mark.parametrize(
+    ("at_hand", "skip"),
+    [(lookup.AT_HAND, False), (0, True)],
+    ids=["at hand, rejected", "in ranges, skipped"],
+)
 def test_known_lines_tell_the_same_as_values(
-    hub: "Hub", monkeypatch: pytest.MonkeyPatch, *, skip: bool
+    hub: "Hub", monkeypatch: pytest.MonkeyPatch, *, at_hand: int, skip: bool
 ) -> None:
+    monkeypatch.setattr(lookup, "AT_HAND", at_hand)
     assert hold(hub, monkeypatch, skip=skip) > 3
 
 
