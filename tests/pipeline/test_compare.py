@@ -115,10 +115,9 @@ def quickly(
         there = [Line(at, key, name or "") for at, (key, name) in enumerate(store.items(), 2)]
         stage.copy_rows(db, Org, [frame(there)])
         merge = Merge(db, tenant_id, 1)
-        merge.first(Org, staged(Org))
+        merge.first(Org)
         db.execute(SQL("delete from {}").format(staged(Org)))
         db.execute("update orgs set status = 'tobedeleted', digest = %s where name = ''", [GONE])
-        merge.count_first(Org, sum(1 for name in store.values() if name))
         batches = [frame(file[at : at + 7]) for at in range(0, len(file), 7)]
         compare.stage_differences(db, Org, tenant_id, batches, folder=folder, partitions=3)
         return told(db, file)
