@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from pipeline import claims, exclusions, proposals, publish, rekeyed
-from pipeline.claims import SQL, Claim, Watch
-from pipeline.database import Connection, one, tenant
+from pipeline import claims, exclusions, loads, proposals, publish, rekeyed
+from pipeline.claims import Claim, Watch
+from pipeline.database import Connection, tenant
 from pipeline.merge import Merge
 from pipeline.proposals import Asked
 from pipeline.stage import is_empty, staged
@@ -84,7 +84,7 @@ class Deciding:
         return ended
 
     def _steps(self) -> RunEnded:
-        (base, _, decided) = one(self.db, SQL["lock_district"], self.claim.key)
+        base, decided = loads.lock(self.db, self.claim)
         asked = proposals.asked(self.db, self.claim)
         if base != asked.base_version:
             raise Impossible("base_moved", version=base, base=asked.base_version)
@@ -181,8 +181,7 @@ def whole(merge: Merge, entity: AnyEntity) -> Counts:
     """Write an entity into an empty district."""
     created = 0
     if not is_empty(merge.db, staged(entity)):
-        created = merge.first(entity, staged(entity))
-        merge.count_first(entity, created)
+        created = merge.first(entity)
     return Counts(created=created)
 
 

@@ -6,32 +6,35 @@ person is to be asked first. apply: merge. publish: the version. All of it is on
 the lock on the district: an attempt has effect once or not at all. Whatever is wrong with the data
 is a finding; one error takes everything back. Where a person is to be asked, the transaction ends
 with the change set kept, and nothing else written (`pipeline.deciding` goes on from there).
+
+A first load has nothing to be compared with, so it goes straight into its tables, unseen until that
+transaction publishes it (`pipeline.lanes`, `pipeline.loads`). Where anything is wrong with its rows
+it begins again, and is staged like any other.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from pathlib import Path
-from typing import TypeAlias
 from uuid import UUID
 
 import polars as pl
 from obstore.store import ObjectStore
-from psycopg.errors import UniqueViolation
-from psycopg.sql import Identifier
 
-from pipeline import aliases, claims, mapping, proposals, rekey, stage
-from pipeline.beside import Beside, Chunk
+from pipeline import aliases, claims, loads, mapping, proposals, rekey, stage
 from pipeline.changes import Changes
-from pipeline.claims import SQL, Claim, Watch
-from pipeline.database import Connection, one, tenant
+from pipeline.claims import Claim, Watch
+from pipeline.database import Connection, tenant
 from pipeline.erasing import returning
 from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Findings, TooMany
 from pipeline.guard import Guard
+from pipeline.lanes import DOUBLED, Lanes, Rows
 from pipeline.limits import Limits
 from pipeline.lines import Lines
 from pipeline.merge import Merge
@@ -39,9 +42,7 @@ from pipeline.opening import File, Package, open_upload
 from pipeline.proposals import Tally
 from pipeline.publish import publish, refresh, settled
 from pipeline.reading import Reader
-from pipeline.records.asking import Asking
 from pipeline.records.settling import Settling
-from pipeline.records.state import Stored
 from pipeline.targets import Targets
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.policy import Policy, Reading
@@ -53,15 +54,18 @@ WORK_MEM = "128MB"  # one sort and some hash tables at a time
 TEMP_BUFFERS = "64MB"
 
 
-Batch: TypeAlias = tuple[File, pl.DataFrame]
-
-
 class Refused(Exception):
     """The data has errors: what was done so far is taken back."""
 
 
-class Withheld(Exception):
-    """A first load that is merged already is to be shown first: it is taken back and read again."""
+class Again(Exception):
+    """What a first load has brought in is taken back, and the package is read again and staged.
+
+    `kept`: it is to be shown first, so it is staged where it is kept.
+    """
+
+    def __init__(self, *, kept: bool) -> None:
+        self.kept = kept
 
 
 @dataclass(slots=True)
@@ -82,6 +86,8 @@ class Import:
     sound: set[str] = field(init=False, default_factory=set)
     rejected: Mapping[str, int] = field(init=False, default_factory=dict)
     withheld: bool = field(init=False, default=False)
+    staged: bool = field(init=False, default=False)
+    token: UUID | None = field(init=False, default=None)
     indexed: set[AnyEntity] = field(init=False, default_factory=set)
     superseded: list[UUID] = field(init=False, default_factory=list)
     left_out: LeftOut = field(init=False, default_factory=LeftOut)
@@ -98,8 +104,8 @@ class Import:
         try:
             try:
                 ended = self._attempt()
-            except Withheld:
-                self._begin_again()
+            except Again as again:
+                self._begin_again(kept=again.kept)
                 ended = self._attempt()
         except (Refused, TooMany):
             return self._reject()
@@ -109,24 +115,28 @@ class Import:
         return ended
 
     def _attempt(self) -> RunEnded:
-        staging = Beside(self.db, self.claim)
+        if not self.staged:
+            self.token = loads.begin(self.db, self.claim)
         try:
             with tenant(self.db, self.claim.tenant_id):
-                return self._steps(staging)
+                ended = self._steps()
+            self.token = None
         finally:
-            staging.close()
+            if self.token is not None and not self.db.broken:
+                loads.end(self.db, self.claim.tenant_id)
+        return ended
 
-    def _begin_again(self) -> None:
-        """Forget what was read; from here on the change set is kept."""
-        self.withheld = True
+    def _begin_again(self, *, kept: bool) -> None:
+        """Forget what was read; from here on everything is staged."""
+        self.staged, self.withheld = True, kept
         self.folder /= "again"
         self.folder.mkdir()
         self.findings = Findings(self.limits.findings_max)
         self.reader = Reader(Package(), self.watch, self.findings, self.limits)
         self.counts, self.sound, self.rejected, self.indexed = {}, set(), {}, set()
 
-    def _steps(self, staging: Beside) -> RunEnded:
-        (base, _, decided) = one(self.db, SQL["lock_district"], self.claim.key)
+    def _steps(self) -> RunEnded:
+        base, decided = loads.lock(self.db, self.claim, self.token)
         policy = Policy.model_validate(decided)
         asked = proposals.asked(self.db, self.claim)
         review = (asked.apply or policy.apply) == "review"
@@ -137,40 +147,52 @@ class Import:
         self._open(policy.reading)
         guard.opened(self.reader.package)
         kept = review or self.withheld or bool(guard.reasons)
+        first = base == 0 and policy.reading.faulty_rows == "reject"
+        straight = first and not kept and self._straight()
+        if base == 0 and not straight:
+            loads.take_back(self.db, self.claim.tenant_id)
         if kept:
             proposals.lay(self.db, self.claim.id)
         else:
             stage.create(self.db)
         self._enter("read")
         changes = self._changes(policy.reading)
-        first = base == 0 and policy.reading.faulty_rows == "reject"
-        if not first:
+        if straight:
+            self._load(merge, changes)
+        elif first:
+            self._stage(kept=kept)
+        else:
             for file in self.reader.package.files:
                 changes.stage(file)
             self._leave_out(changes)
-        elif kept:
-            self._keep()
-        else:
-            self._load(staging, merge, changes)
         self._enter("check")
-        if not (staging.clean and self._unique()):
-            changes.shelved.clear()  # more may be said of their lines
+        if straight:
+            self._check_shelving(changes, policy.reading)
+        else:
             self._check(policy.reading, first=first)
-        merged = first and not kept
-        compared = not merged or proposals.older_waits(self.db, self.claim)
+        compared = not straight or proposals.older_waits(self.db, self.claim)
         tally = self._tally(first=base == 0) if compared else Tally()
         guard.read(first=base == 0, tally=tally)
-        if guard.reasons and merged:
-            raise Withheld
+        if guard.reasons and straight:
+            raise Again(kept=True)
         if review or guard.reasons:
             return self._wait(base, tally, guard, policy, kept=kept)
         self._enter("apply")
-        if not merged:
+        if not straight:
             for entity in ROSTERING:
                 self.counts[entity.file] = merge.apply(entity)
         self._enter("publish")
         changes.keep_lines()
         return self._publish(merge, tally, guard, policy)
+
+    def _straight(self) -> bool:
+        """Whether rows may go straight into their tables: every one of them is a new record."""
+        files = self.reader.package.files
+        return (
+            not self.findings.fatal
+            and all(file.mode != "delta" for file in files if file.entity.kept)
+            and loads.stands(self.db, self.claim.tenant_id, self.token)
+        )
 
     def _leave_out(self, changes: Changes) -> None:
         """Who was erased does not come back with a package."""
@@ -198,6 +220,8 @@ class Import:
 
     def _publish(self, merge: Merge, tally: Tally, guard: Guard, policy: Policy) -> RunEnded:
         claims.hold(self.db, self.claim)
+        if merge.version == 1:
+            loads.close(self.db, self.claim.tenant_id)
         proposals.note(self.db, self.claim, merge.version - 1, tally, guard.json())
         self._supersede(tally, policy, applied=True)
         counts = settled(self.counts, self.reader, self.rejected)
@@ -267,18 +291,60 @@ class Import:
         progress = self.watch.progress[name]
         self.emit(FileAdvanced(run_id=self.claim.id, stage="read", file=name, **progress))
 
-    def _told(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        for file, rows in batches:
+    def _told(self, file: File, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for rows in batches:
             self._tell(file)
-            yield file, rows
+            yield rows
 
-    def _keep(self) -> None:
-        """Stage a first load where it is kept, looking references up beside the database."""
+    def _load(self, merge: Merge, changes: Changes) -> None:
+        """Bring every file in, looking references up beside the database."""
+        token = self.token
+        if token is None:
+            raise LookupError(self.claim.id)
+        for file in self.reader.package.files:
+            changes.book(file)
+        try:
+            with (
+                Lanes(self.db, self.claim, token, self.watch.check) as lanes,
+                closing(self._sound()) as rows,
+            ):
+                created = lanes.load(rows)
+        except DOUBLED as error:
+            raise Again(kept=False) from error  # a key stands twice: the rules say on which lines
+        # Every row is looked up in hashes of what was just brought in; no loop can be better.
+        self.db.execute("set local enable_nestloop = off")
+        loads.work_for(self.db, token)
+        for file in self.reader.package.files:
+            if file.entity.kept:
+                stage.view(self.db, file.entity, self.claim.tenant_id)
+                merge.loaded(file.entity, created[file.entity.file])
+                self.counts[file.entity.file] = Counts(created=created[file.entity.file])
+
+    def _sound(self) -> Generator[Rows, None, None]:
+        """The rows of every file; `sound` has those whose references hold, once they are over."""
+        targets = Targets()
+        with closing(self.reader.batches()) as batches:
+            for file, of_file in groupby(batches, key=itemgetter(0)):
+                sound = True
+                for _, rows in of_file:
+                    self._tell(file)
+                    if self.findings.fatal:
+                        raise Again(kept=False)
+                    if file.entity.kept:
+                        sound = targets.add(file.entity, rows) and sound
+                        yield file.entity, rows
+                if targets.settle(file.entity) and sound:
+                    self.sound.add(file.entity.file)
+        if self.findings.fatal:
+            raise Again(kept=False)
+
+    def _stage(self, *, kept: bool) -> None:
+        """Stage a first load, looking references up beside the database."""
         # As in a load: everything is looked up in hashes of what was just staged.
         self.db.execute("set local enable_nestloop = off")
         targets = Targets()
         for file in self.reader.package.files:
-            rows = (rows for _, rows in self._told((file, r) for r in self.reader.file(file)))
+            rows = self._told(file, self.reader.file(file))
             if not file.entity.kept:
                 for _ in rows:
                     pass
@@ -288,72 +354,22 @@ class Import:
             stage.copy_rows(self.db, file.entity, noted)
             stage.analyze(self.db, file.entity)
             sound = targets.settle(file.entity) and all(holds)
-            if not self.findings.fatal and proposals.unique(self.db, self.claim.id, file.entity):
+            if not kept or self.findings.fatal:
+                continue
+            if proposals.unique(self.db, self.claim.id, file.entity):
                 self.indexed.add(file.entity)
                 if sound and file.mode != "delta":
                     self.sound.add(file.entity.file)
 
-    def _load(self, staging: Beside, merge: Merge, changes: Changes) -> None:
-        """Merge every file into its empty table while the next rows are staged beside."""
-        # Every row is looked up in hashes of what was just staged; no loop can be better.
-        self.db.execute("set local enable_nestloop = off")
-        batches = self.reader.batches()
-        for file in self.reader.package.files:
-            changes.book(file)
-
-        def clean(staging: Beside, db: Connection) -> bool:
-            if sound := self._clean(staging, db):
-                changes.shelve_lines()
-            return sound
-
-        chunks = staging.chunks(self._told(batches), clean)
-        for file, of_file in groupby(chunks, key=attrgetter("file")):
-            if self._load_file(file, of_file, merge) and file.entity.file in staging.sound:
-                self.sound.add(file.entity.file)
-
-    def _clean(self, staging: Beside, db: Connection) -> bool:
-        """Whether nothing is wrong between the records: asked beside the merge of the last rows.
-
-        Only a yes counts. What is wrong, the check says, which knows of doubled keys, too.
-        """
-        if self.findings.fatal:
-            return False
-        with tenant(db, self.claim.tenant_id):
-            db.execute("set local enable_nestloop = off")
-            db.execute(f"set local work_mem = '{WORK_MEM}'")
-            stage.create(db)
-            for entity, tables in staging.tables.items():
-                stage.view(db, entity, tables)
-            state = Stored(db, self.claim.tenant_id, first=True)
-            sound = frozenset(staging.sound)
-            asking = Asking(state, Findings(1), self.reader.package.profile, 1, sound=sound)
-            return not any(True for _ in (*asking.errors(), *asking.remarks()))
-
-    def _unique(self) -> bool:
-        """Whether no key stood twice in what was loaded."""
-        kept = [file for file in self.reader.package.files if file.entity.kept]
-        return all(file.entity.file in self.sound for file in kept)
-
-    def _load_file(self, file: File, chunks: Iterator[Chunk], merge: Merge) -> bool:
-        """Merge the chunks of a file; answer whether no key stands twice."""
-        entity = file.entity
-        tables: list[Identifier] = []
-        created, doubled = 0, False
-        for chunk in chunks:
-            tables.append(chunk.table)
-            if not (doubled or self.findings.fatal):
-                try:
-                    with self.db.transaction():
-                        created += merge.first(entity, chunk.table)
-                except UniqueViolation:
-                    doubled = True
-        stage.view(self.db, entity, tables)
-        if self.findings.fatal:
-            return False
-        merge.count_first(entity, created)
-        self.counts[entity.file] = Counts(created=created)
-        # A deletion is not inserted and collides with nothing.
-        return not doubled and file.mode != "delta"
+    def _check_shelving(self, changes: Changes, reading: Reading) -> None:
+        """Check a load while its lines are put where they may be kept."""
+        found = self.findings.counts.total()
+        with ThreadPoolExecutor(1, thread_name_prefix="shelve") as beside:
+            shelving = beside.submit(changes.shelve_lines)
+            self._check(reading, first=True)
+            shelving.result()
+        if self.findings.counts.total() != found:
+            changes.shelved.clear()  # more is to be said of their lines
 
     def _check(self, reading: Reading, *, first: bool) -> None:
         settling = Settling(

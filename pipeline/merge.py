@@ -27,12 +27,14 @@ class Merge:
     tenant_id: int
     version: int
 
-    def first(self, entity: AnyEntity, chunk: Identifier) -> int:
-        """Write a chunk into an empty district; answer how many records."""
-        return self.db.execute(compose(FIRST, entity, self, staging=chunk)).rowcount
+    def first(self, entity: AnyEntity) -> int:
+        """Write what is staged into an empty district; answer how many records."""
+        created = self._run(FIRST, entity)
+        self.loaded(entity, created)
+        return created
 
-    def count_first(self, entity: AnyEntity, created: int) -> None:
-        """How many records there are now."""
+    def loaded(self, entity: AnyEntity, created: int) -> None:
+        """A first load has brought so many records in."""
         if created:
             self._run(COUNT, entity, active=created, tobedeleted=0)
 
@@ -83,15 +85,13 @@ class Merge:
         return self._run(TOUCH, User)
 
 
-def compose(
-    statement: LiteralString, entity: AnyEntity, merge: Merge, staging: Identifier | None = None
-) -> Composed:
+def compose(statement: LiteralString, entity: AnyEntity, merge: Merge) -> Composed:
     """A statement of this module, for an entity."""
     columns = names(entity)
     return SQL(statement).format(
         live=Identifier(entity.table),
         history=Identifier(f"{entity.table}_history"),
-        staged=staging or staged(entity),
+        staged=staged(entity),
         gone=gone(entity),
         entity=Literal(entity.file),
         columns=listed(columns),
@@ -148,7 +148,6 @@ UPDATE = """
     where l.tenant_id = {tenant} and l.sourced_id = s.sourced_id and {differs}
 """
 
-# The staged rows come in batches that are sorted by key: as good as one large sort, and free.
 FIRST = """
     insert into {live} (tenant_id, {columns}, version, created_version, line)
     select {tenant}, {staged_columns}, {version}, {version}, s.line

@@ -8,7 +8,7 @@ faulty row.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -152,7 +152,7 @@ class Reader:
     counted: defaultdict[str, list[pl.Series]] = field(default_factory=lambda: defaultdict(list))
     aliases: Aliases | None = None
 
-    def batches(self) -> Iterator[tuple[File, pl.DataFrame]]:
+    def batches(self) -> Generator[tuple[File, pl.DataFrame], None, None]:
         """The good rows of every file, in load order."""
         return ahead(self._all(), DEPTH)
 

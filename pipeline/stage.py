@@ -3,15 +3,15 @@
 Temporary tables are seen by no other session, cost no WAL, take COPY (row-level security does
 not) and vanish with their transaction: after a crash nothing is left that could be mistaken for a
 complete change set. What is staged is what *differs*, so that losing it could never delete anyone.
-A first load is staged in chunks instead (`pipeline.beside`), and what waits for an answer in tables
-that are kept (`pipeline.proposals`); here they stand as views.
+A first load is not staged (`pipeline.lanes`), and what waits for an answer lies in tables that are
+kept (`pipeline.proposals`); here they stand as views.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from pipeline.database import Connection, one
 from schemas.columns import Key, Ref, Refs
@@ -74,12 +74,14 @@ def layout(entity: AnyEntity) -> Composed:
     return SQL("line bigint, {}, metadata jsonb, digest uuid").format(SQL(", ").join(columns))
 
 
-def view(db: Connection, entity: AnyEntity, chunks: Sequence[Identifier]) -> None:
-    """Let the chunks of a first load stand where the staging table would."""
-    parts = SQL(" union all ").join(SQL("select * from {}").format(chunk) for chunk in chunks)
-    name = Identifier(f"staged_{entity.table}")
+def view(db: Connection, entity: AnyEntity, tenant_id: int) -> None:
+    """Let what a first load has brought in stand where the staging table would."""
+    columns = SQL(", ").join(map(Identifier, ["line", *names(entity)]))
+    rows = SQL("create temporary view {} as select {} from {} where tenant_id = {}").format(
+        Identifier(f"staged_{entity.table}"), columns, Identifier(entity.table), Literal(tenant_id)
+    )
     db.execute(SQL("drop table {}").format(staged(entity)))
-    db.execute(SQL("create temporary view {} as {}").format(name, parts))
+    db.execute(rows)
 
 
 def copy_rows(db: Connection, entity: AnyEntity, batches: "Iterable[pl.DataFrame]") -> int:

@@ -7,7 +7,8 @@ for, is spared the joins. Only a yes counts: where a reference does not hold, th
 staged rows and say which and why (`pipeline.records`).
 
 Of a sourcedId 128 bits are remembered, under seeds that nobody can know: a million of them are
-16 MB, and in ascending order they need no hash table to be looked up in.
+16 MB. They lie in parts, each in ascending order, so they need no hash table to be looked up in and
+nothing that is as large as all of them to be put in order.
 """
 
 from collections import defaultdict
@@ -21,6 +22,7 @@ from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 
 KEY = "sourced_id"
 NONE = pl.Series(KEY, dtype=pl.UInt128)
+PART = 250_000  # marks that are put in order at a time
 SEEDS = (randbits(64), randbits(64))
 LAST: Mapping[str, AnyEntity] = {
     column.to: entity for entity in ROSTERING for column in entity.references()
@@ -32,7 +34,7 @@ class Targets:
     """The active records of a first load that others may point at."""
 
     def __init__(self) -> None:
-        self.known: defaultdict[str, pl.Series] = defaultdict(lambda: NONE)
+        self.known: defaultdict[str, list[pl.Series]] = defaultdict(lambda: [NONE])
         self.fresh: defaultdict[str, list[pl.Series]] = defaultdict(list)
         self.later: defaultdict[str, list[tuple[str, pl.Series]]] = defaultdict(list)
 
@@ -41,6 +43,8 @@ class Targets:
         active = rows.filter(pl.col("status") == "active")
         if entity.file in LAST:
             self.fresh[entity.file].append(marks(active[KEY]))
+            if sum(map(len, self.fresh[entity.file])) >= PART:
+                self._settle(entity.file)
         return all(self._holds(entity, column, active) for column in entity.references())
 
     def settle(self, entity: AnyEntity) -> bool:
@@ -64,14 +68,24 @@ class Targets:
             return True
         return self._known(column.to, cells)
 
+    def _settle(self, file: str) -> None:
+        """Put what is new in order, with the last part as long as that is small."""
+        known = self.known[file]
+        fresh = self.fresh.pop(file)
+        if len(known[-1]) < PART:
+            fresh.append(known.pop())
+        known.append(pl.concat(fresh).sort())
+
     def _known(self, file: str, cells: pl.Series) -> bool:
-        if fresh := self.fresh.pop(file, None):
-            self.known[file] = pl.concat([self.known[file], *fresh]).sort()
-        known, wanted = self.known[file], marks(cells)
-        if known.is_empty() or wanted.is_empty():
-            return wanted.is_empty()
-        near = known.search_sorted(wanted).clip(0, len(known) - 1)
-        return bool((known.gather(near) == wanted).all())
+        if file in self.fresh:
+            self._settle(file)
+        wanted = marks(cells)
+        for known in self.known[file]:
+            if wanted.is_empty() or known.is_empty():
+                break
+            near = known.search_sorted(wanted).clip(0, len(known) - 1)
+            wanted = wanted.filter(known.gather(near) != wanted)
+        return wanted.is_empty()
 
 
 def marks(keys: pl.Series) -> pl.Series:

@@ -16,7 +16,7 @@ from typing import LiteralString
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from pipeline import claims, found, publish, rekeyed, stage
+from pipeline import claims, found, loads, publish, rekeyed, stage
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.faults import Findings, TooMany
@@ -89,7 +89,7 @@ class Undo:
         )
 
     def _steps(self) -> int:
-        base, *_ = one(self.db, claims.SQL["lock_district"], self.claim.key)
+        base, _ = loads.lock(self.db, self.claim)
         merge = Merge(self.db, self.claim.tenant_id, base + 1)
         self.db.execute(f"set local work_mem = '{WORK_MEM}'")
         stage.create(self.db)

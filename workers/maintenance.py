@@ -12,7 +12,7 @@ from obstore.store import ObjectStore
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
-from pipeline import chunks, export_files, packages, proposals
+from pipeline import export_files, loads, packages, proposals
 from pipeline.audit import note
 from pipeline.database import Connection, connect, tenant
 from pipeline.erasing import retention
@@ -34,7 +34,7 @@ def sweep(url: str, store: ObjectStore) -> None:
     with connect(url, role="rosterhub_control", name="rosterhub maintenance") as control:
         districts = control.execute(NAMED["districts"]).fetchall()
         with connect(url, name="rosterhub maintenance") as db:
-            chunks.sweep(db, control)
+            loads.sweep(db, control)
             proposals.sweep(db, control)
             for tenant_id, deleted, policy in districts:
                 try:
@@ -181,6 +181,7 @@ def delete_all(db: Connection, table: str, tenant_id: int) -> int:
     total = 0
     while True:
         with tenant(db, tenant_id):
+            loads.work_for(db, loads.NOBODY)  # also what was never published
             gone = db.execute(statement, [tenant_id, BATCH]).rowcount
         total += gone
         if gone < BATCH:

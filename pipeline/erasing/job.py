@@ -16,7 +16,7 @@ from typing import Any
 from obstore.store import ObjectStore
 from psycopg.types.json import Jsonb
 
-from pipeline import claims, export_files, packages, publish
+from pipeline import claims, export_files, loads, packages, publish
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one, tenant
 from pipeline.erasing import people, records, retention
@@ -96,7 +96,7 @@ class Erasure:
     def _steps(self) -> int:
         # First of all, so that imports do not wait for a package that is being made.
         packages.settle(self.db, self.claim.tenant_id)
-        base, *_ = one(self.db, claims.SQL["lock_district"], self.claim.key)
+        base, _ = loads.lock(self.db, self.claim)
         asked = self._asked()
         merge = Merge(self.db, self.claim.tenant_id, base + 1)
         self.db.execute(f"set local work_mem = '{WORK_MEM}'")

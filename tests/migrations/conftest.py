@@ -93,6 +93,7 @@ def row_of(admin: Admin) -> Callable[[str, int], dict[str, Any]]:
         row = {name: SPECIAL.get(name, VALUES[kind]) for name, kind in columns}
         if table == "districts":
             row["id"] = f"district-{tenant_id}"
+            row["version"] = 1  # before it nobody sees a roster
         if table == "runs":  # an import has an upload, another kind of run has none
             row["upload_id"] = VALUES["uuid"]
         return {**row, "tenant_id": tenant_id}

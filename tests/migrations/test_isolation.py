@@ -20,7 +20,7 @@ CONTROL_READS = {
     *("audit_chains", "clients", "districts", "mapping_previews", "runs"),
     *("webhook_deliveries", "webhooks"),
     *("feed_followers", "feed_progress", "feed_sums"),
-    *("exports", "schedules"),
+    *("exports", "schedules", "loads"),
     *NOT_FOR_THE_APP,
 }
 

@@ -46,14 +46,17 @@ def test_a_history_has_the_live_columns_and_until_version(entity: AnyEntity, adm
 def test_a_planted_column_a_dropped_one_and_another_type_are_noticed(admin: Admin) -> None:
     entity = ROSTERING[0]
     for change in (
-        "alter table orgs add column planted text",
-        "alter table orgs drop column planted, drop column identifier",
-        "alter table orgs add column identifier varchar(10)",
-        "alter table orgs alter column identifier type text, alter column name drop not null",
+        "alter table rosterhub_loading.orgs add column planted text",
+        "alter table rosterhub_loading.orgs drop column planted, drop column identifier",
+        "alter table rosterhub_loading.orgs add column identifier varchar(10)",
+        (
+            "alter table rosterhub_loading.orgs alter column identifier type text,"
+            " alter column name drop not null"
+        ),
     ):
         admin.execute(change)
         assert found(admin, entity.table) != expected(entity), change
-    admin.execute("alter table orgs alter column name set not null")
+    admin.execute("alter table rosterhub_loading.orgs alter column name set not null")
     assert found(admin, entity.table) == expected(entity)
 
 
@@ -91,6 +94,7 @@ def test_no_table_is_there_that_nobody_declared(admin: Admin) -> None:
         "keys",
         "known_lines",
         "lens_revisions",
+        "loads",
         "mapping_previews",
         "mapping_tables",
         "mappings",

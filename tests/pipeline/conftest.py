@@ -487,6 +487,7 @@ class District:
         """What holds for every push, good or bad."""
         end, run = done.end, done.run
         assert isinstance(done.events[0], RunStarted)
+        assert self.rows("loads") == [], "a first load is left open"
         assert (run["state"], run["counts"]) == (end.state, end.counts)
         severities = [found.severity for found in done.findings if found.caused_by is None]
         counted: Counter[str] = Counter()

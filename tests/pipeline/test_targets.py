@@ -1,6 +1,7 @@
 """What a first load points at is found in the worker, and only what is really there."""
 
 import polars as pl
+import pytest
 
 from pipeline.targets import Targets, marks
 from schemas.roster import AnyEntity
@@ -33,7 +34,11 @@ def test_a_file_may_point_at_itself_in_any_order_and_batch() -> None:
     assert not orgs(Targets(), {"sourced_id": "z", "parent_sourced_id": "a"})
 
 
-def test_what_came_in_any_batch_before_is_found_and_nothing_else() -> None:
+@pytest.mark.parametrize("part", [1, 2, 1000])
+def test_what_came_in_any_batch_before_is_found_and_nothing_else(
+    part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.targets.PART", part)
     targets = Targets()
     assert orgs(targets, {"sourced_id": "school"})
     for batch in ("zebra", "mole", "ant"):

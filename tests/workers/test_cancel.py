@@ -96,17 +96,19 @@ def test_a_cancelled_run_is_never_claimed(hub: Hub, district: int) -> None:
         assert db.execute(claims.SQL["due"]).fetchall() == []
 
 
+@pytest.mark.parametrize("table", ["rosterhub_loading.users", "rosterhub.record_counts"])
 def test_a_worker_in_the_middle_of_a_long_statement_lets_go(
-    hub: Hub, district: int, importer: Make, package: Package
+    hub: Hub, district: int, importer: Make, package: Package, table: str
 ) -> None:
     """It would hold the district until the statement ends, and keep the next run waiting."""
     run_id = hub.push(district, package())
     hub.admin.execute(
-        "create function linger() returns trigger language plpgsql as"
+        "create or replace function linger() returns trigger language plpgsql as"
         " $$ begin perform pg_sleep(20); return new; end $$"
     )
     hub.admin.execute(
-        "create trigger linger before insert on users for each statement execute function linger()"
+        f"create trigger linger before insert on {table}"
+        " for each statement execute function linger()"
     )
     outcomes: list[bool] = []
     attempt = importer(lease=60.0).attempt
@@ -121,5 +123,6 @@ def test_a_worker_in_the_middle_of_a_long_statement_lets_go(
     assert time.monotonic() - began < 5
     assert outcomes == [True]
     assert [line["event"] for line in lines] == ["run_taken_over"]
+    hub.admin.execute(f"drop trigger linger on {table}")
     assert hub.run(run_id)["state"] == "cancelled"
     assert hub.count("orgs", district) == 0

@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import obstore
 import psycopg
@@ -12,6 +12,8 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 from structlog.testing import capture_logs
 
+from pipeline import loads
+from pipeline.database import connect, tenant
 from tests.workers.conftest import Hub, Make, Package
 from workers import maintenance
 from workers.maintenance import sweep
@@ -339,22 +341,32 @@ def lines(hub: Hub, tenant_id: int) -> list[str]:
     return [each["path"] for page in pages for each in page]
 
 
-# --- Staging -------------------------------------------------------------------------------
+# --- First loads ---------------------------------------------------------------------------
 
 
-def test_what_a_killed_worker_has_staged_goes_with_the_next_round(hub: Hub, district: int) -> None:
-    killed, working = hub.push(district), hub.push(hub.district())
-    for run_id in (killed, working):
-        table = Identifier("rosterhub_staging", f"run_{run_id.hex}_1_0")
-        with hub.admin.transaction():
-            hub.admin.execute("set local role rosterhub_app")
-            hub.admin.execute(SQL("create unlogged table {} ()").format(table))
-    hub.change(working, lease_until="infinity", state="running")
+def test_what_a_killed_worker_has_brought_in_goes_with_the_next_round(
+    hub: Hub, district: int, neighbour: int
+) -> None:
+    hub.push(neighbour)
+    hub.admin.execute(
+        "update runs set state = 'running', lease_until = 'infinity' where tenant_id = %s",
+        [neighbour],
+    )
+    for tenant_id in (district, neighbour):
+        token = uuid4()
+        hub.admin.execute("insert into loads values (%s, %s)", [tenant_id, token])
+        with connect(hub.url) as db, tenant(db, tenant_id):
+            loads.work_for(db, token)
+            db.execute(
+                "insert into rosterhub_loading.orgs (sourced_id, name, type, digest)"
+                " values ('s', 'x', 'school', %s)",
+                [token],
+            )
     sweep(hub.url, hub.store)
     left = hub.admin.execute(
-        "select tablename from pg_tables where schemaname = 'rosterhub_staging'"
+        "select tenant_id from orgs where tenant_id = any(%s)", [[district, neighbour]]
     )
-    assert left.fetchall() == [(f"run_{working.hex}_1_0",)]
+    assert left.fetchall() == [(neighbour,)]
 
 
 # --- Districts -----------------------------------------------------------------------------
