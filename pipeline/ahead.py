@@ -61,7 +61,8 @@ def abreast(
 ) -> Generator[Made, None, None]:
     """What is made of the items, in their order; an error of either comes in its place.
 
-    No more items are taken than there are hands, and one that waits for the first of them.
+    No more items are taken than there are hands, and one that waits for the first of them. When
+    this ends, so does a generator that the items come from: one that works ahead has a thread.
     """
     begun: deque[Future[Made]] = deque()
     pool = ThreadPoolExecutor(hands, "abreast")
@@ -74,6 +75,8 @@ def abreast(
             yield begun.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+        if isinstance(items, Generator):
+            items.close()
 
 
 def tasks(make: Callable[[T], Made], items: Iterable[T]) -> Iterator[Callable[[], Made]]:

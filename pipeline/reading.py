@@ -226,8 +226,9 @@ class Reader:
     ) -> Iterator[pl.DataFrame]:
         """The good rows of the pieces: made beside each other, told in their order."""
         interpreter = Interpreter(file, self.package.profile, self.reading, self.limits)
-        made = abreast(partial(self._made, file, interpreter), bodies)
-        yield from map(partial(self._good, file, interpreter, counted=counted), made)
+        good = partial(self._good, file, interpreter, counted=counted)
+        with closing(abreast(partial(self._made, file, interpreter), bodies)) as made:
+            yield from map(good, made)
         self._add(file.entity.file, interpreter.repairs())
 
     def _made(self, file: File, interpreter: Interpreter, body: Piece) -> Made:

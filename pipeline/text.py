@@ -137,6 +137,8 @@ def blocks(data: bytes) -> Iterator[bytes]:
 
 def decoded(data: bytes, source: Source, first: int) -> bytes:
     """Whole lines in UTF-8; raises Broken at the first that is not in the source's encoding."""
+    if data.isascii():  # which is the same in all of them
+        return data
     texts, start = [], 0
     for block in blocks(data):
         try:
