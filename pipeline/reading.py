@@ -9,6 +9,7 @@ faulty row.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -175,10 +176,11 @@ class Reader:
             hashed = lines.hashed(body.data)
             return body.read, len(hashed.sizes), look(body, hashed)
 
-        for read, count, looked in abreast(seen, bodies(file)):
-            self.rows[file.entity.file] += count
-            self._advance(file, read)
-            yield looked
+        with closing(abreast(seen, bodies(file))) as made:
+            for read, count, looked in made:
+                self.rows[file.entity.file] += count
+                self._advance(file, read)
+                yield looked
         give_back()
 
     def only(self, file: File, at: pl.Series) -> Iterator[Piece]:

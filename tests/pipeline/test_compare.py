@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from psycopg.sql import SQL
 
-from pipeline import compare, lookup, stage
+from pipeline import compare, loads, lookup, stage
 from pipeline.compare import Stored
 from pipeline.database import Connection, connect, tenant
 from pipeline.digests import digested
@@ -111,6 +111,7 @@ def quickly(
     """The same by `pipeline.compare`; leaves nothing behind."""
     folder.mkdir()
     with tenant(db, tenant_id), db.transaction(force_rollback=True):
+        loads.work_for(db, loads.NOBODY)  # who sees a district before its first version
         stage.create(db)
         there = [Line(at, key, name or "") for at, (key, name) in enumerate(store.items(), 2)]
         stage.copy_rows(db, Org, [frame(there)])
