@@ -17,6 +17,7 @@ from pipeline import encodings
 from pipeline.archive import Source
 from pipeline.faults import Broken
 from pipeline.limits import Limits
+from pipeline.shape import alike
 from schemas import rules
 from schemas.rules import Finding, Rule
 
@@ -136,6 +137,8 @@ def blocks(data: bytes) -> Iterator[bytes]:
 
 def decoded(data: bytes, source: Source, first: int) -> bytes:
     """Whole lines in UTF-8; raises Broken at the first that is not in the source's encoding."""
+    if data.isascii():  # which is the same in all of them
+        return data
     texts, start = [], 0
     for block in blocks(data):
         try:
@@ -165,6 +168,8 @@ def records(
     piece: Piece, columns: tuple[str, ...], name: str, limits: Limits
 ) -> tuple[pl.DataFrame, list[Finding]]:
     """The rows of a piece as text, with their `line`, and the findings of those left out."""
+    if count := alike(piece.data, len(columns), limits.row_max):
+        return parsed(piece.data, columns, piece.numbers(count)), []
     lines = piece.lines()
     numbers = piece.numbers(len(lines))
     good = well_formed(lines, len(columns), limits)
