@@ -107,7 +107,7 @@ def settle(source: Source) -> tuple[Source, list[Finding]]:
 
 def in_cp932(source: Source) -> tuple[int, int] | None:
     """The first line that is not UTF-8, and the number of those that are not ASCII."""
-    if utf8(source) or next(iter(source.chunks()), b"").startswith(text.BOM):
+    if utf8(source) or b"".join(next(iter(source.chunks()), [])).startswith(text.BOM):
         return None
     common: set[Encoding] = {"cp932", "euc_jp"}
     first = count = 0
