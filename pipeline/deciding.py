@@ -9,7 +9,6 @@ district, like the attempt that made the change set.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,11 +17,11 @@ from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, tenant
 from pipeline.merge import Merge
 from pipeline.proposals import Asked
-from pipeline.stage import is_empty, staged
+from pipeline.stage import look_up
 from schemas.events import Emit, RunEnded, RunStarted, StageStarted
 from schemas.policy import Policy
 from schemas.proposals import Except
-from schemas.roster import ROSTERING, AnyEntity
+from schemas.roster import ROSTERING
 from schemas.runs import Counts, Mode, Stage
 
 WORK_MEM = "128MB"
@@ -78,7 +77,7 @@ class Deciding:
                 ended = self._steps()
         except Impossible as impossible:
             return self._back(impossible)
-        publish.refresh(self.db, ended.counts)
+        publish.refresh(self.db, self.claim.tenant_id, ended.counts)
         for run_id in self.superseded:
             self.emit(RunEnded(run_id=run_id, state="superseded"))
         return ended
@@ -90,6 +89,7 @@ class Deciding:
             raise Impossible("base_moved", version=base, base=asked.base_version)
         decision = asked.decision or {}
         self._enter("check")
+        look_up(self.db)
         proposals.stand(self.db, self.claim.id)
         examples = self._excluded(decision, first=base == 0)
         self._rekeyed(decision)
@@ -129,8 +129,7 @@ class Deciding:
     def _apply(self, base: int, asked: Asked, policy: Policy) -> RunEnded:
         merge = Merge(self.db, self.claim.tenant_id, base + 1)
         self._enter("apply")
-        apply = merge.apply if base else partial(whole, merge)
-        counts = {entity.file: apply(entity) for entity in ROSTERING}
+        counts = {entity.file: merge.apply(entity, compared=True) for entity in ROSTERING}
         self._enter("publish")
         claims.hold(self.db, self.claim)
         proposals.fall(self.db)
@@ -175,14 +174,6 @@ class Deciding:
         self.watch.stage = name
         self.watch.check()
         self.emit(StageStarted(run_id=self.claim.id, stage=name))
-
-
-def whole(merge: Merge, entity: AnyEntity) -> Counts:
-    """Write an entity into an empty district."""
-    created = 0
-    if not is_empty(merge.db, staged(entity)):
-        created = merge.first(entity)
-    return Counts(created=created)
 
 
 def balanced(became: Mapping[str, Counts], preview: Mapping[str, Counts]) -> dict[str, Counts]:

@@ -21,8 +21,10 @@ from pipeline.proposals import NAMED, Tally
 from schemas.guard import Reason, skipped
 from schemas.policy import Guard as Thresholds
 from schemas.roster.orgs import AcademicSession
+from schemas.runs import Counts
 
 Watched: TypeAlias = Literal["deleted", "updated"]
+FEW = 0.1  # of the records of a file, up to which it is quicker to look for some than to count all
 WATCHED: dict[str, Watched] = {"deletions": "deleted", "updates": "updated"}
 
 
@@ -60,7 +62,7 @@ class Guard:
         if self.thresholds.on:
             self.reasons += self._other_year(first=first)
             if not first:
-                stored = self._stored()
+                stored = proposals.active(self.db, self.claim.tenant_id)
                 self.reasons += self._shares(tally, stored)
                 self.reasons += self._rekeyed(tally, stored)
         if not first:
@@ -102,28 +104,33 @@ class Guard:
         if years and not right:
             yield Reason("school_year", facts={"as_of": self.as_of.isoformat()})
 
-    def _stored(self) -> dict[str, int]:
-        """How many active records of each file there are."""
-        key = {"tenant_id": self.claim.tenant_id}
-        return dict(self.db.execute(NAMED["active"], key).fetchall())
-
     def _shares(self, tally: Tally, stored: Mapping[str, int]) -> Iterator[Reason]:
         for file, counts in tally.changes.items():
             for code, action in WATCHED.items():
                 count = counts.get(action, 0)
                 yield from self._share(code, file, None, count, stored.get(file, 0))
-        yield from self._shares_of_schools(tally)
+        yield from self._shares_of_schools(tally, stored)
 
-    def _shares_of_schools(self, tally: Tally) -> Iterator[Reason]:
-        wanted = defaultdict[str, list[str]](list)
+    def _shares_of_schools(self, tally: Tally, active: Mapping[str, int]) -> Iterator[Reason]:
+        wanted = defaultdict[str, dict[str, int]](dict)
         for (file, school), counts in tally.schools.items():
             if any(self._matters(counts.get(action, 0)) for action in WATCHED.values()):
-                wanted[file].append(school)
+                wanted[file][school] = self._enough(counts)
+        for file, schools in wanted.items():
+            if sum(schools.values()) > FEW * active.get(file, 0):  # then all are soon counted
+                wanted[file] = dict.fromkeys(schools, 0)
         stored = proposals.stored(self.db, self.claim.tenant_id, wanted)
         for (file, school), records in sorted(stored.items()):  # the same run says the same again
             counts = tally.schools[file, school]
             for code, action in WATCHED.items():
                 yield from self._share(code, file, school, counts.get(action, 0), records)
+
+    def _enough(self, counts: Counts) -> int:
+        """How many records make the changes of a school no reason; 0: no number does."""
+        shares = {action: getattr(self.thresholds, code) for code, action in WATCHED.items()}
+        if not all(shares.values()):
+            return 0
+        return max(int(counts.get(action, 0) / share) + 1 for action, share in shares.items())
 
     def _matters(self, count: int) -> bool:
         return count >= max(self.thresholds.at_least, 1)

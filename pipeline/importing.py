@@ -43,6 +43,7 @@ from pipeline.proposals import Tally
 from pipeline.publish import publish, refresh, settled
 from pipeline.reading import Reader
 from pipeline.records.settling import Settling
+from pipeline.records.sieve import Sieve
 from pipeline.targets import Targets
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.policy import Policy, Reading
@@ -84,6 +85,7 @@ class Import:
     reader: Reader = field(init=False)
     counts: dict[str, Counts] = field(init=False, default_factory=dict)
     sound: set[str] = field(init=False, default_factory=set)
+    seen: Sieve = field(init=False, default_factory=Sieve)
     rejected: Mapping[str, int] = field(init=False, default_factory=dict)
     withheld: bool = field(init=False, default=False)
     staged: bool = field(init=False, default=False)
@@ -109,7 +111,7 @@ class Import:
                 ended = self._attempt()
         except (Refused, TooMany):
             return self._reject()
-        refresh(self.db, ended.counts)
+        refresh(self.db, self.claim.tenant_id, ended.counts)
         for run_id in self.superseded:
             self.emit(RunEnded(run_id=run_id, state="superseded"))
         return ended
@@ -134,6 +136,7 @@ class Import:
         self.findings = Findings(self.limits.findings_max)
         self.reader = Reader(Package(), self.watch, self.findings, self.limits)
         self.counts, self.sound, self.rejected, self.indexed = {}, set(), {}, set()
+        self.seen = Sieve()
 
     def _steps(self) -> RunEnded:
         base, decided = loads.lock(self.db, self.claim, self.token)
@@ -156,12 +159,13 @@ class Import:
         else:
             stage.create(self.db)
         self._enter("read")
-        changes = self._changes(policy.reading)
+        changes = self._changes(policy.reading, kept=kept)
         if straight:
             self._load(merge, changes)
         elif first:
             self._stage(kept=kept)
         else:
+            stage.look_up(self.db)
             for file in self.reader.package.files:
                 changes.stage(file)
             self._leave_out(changes)
@@ -180,7 +184,7 @@ class Import:
         self._enter("apply")
         if not straight:
             for entity in ROSTERING:
-                self.counts[entity.file] = merge.apply(entity)
+                self.counts[entity.file] = merge.apply(entity, compared=True)
         self._enter("publish")
         changes.keep_lines()
         return self._publish(merge, tally, guard, policy)
@@ -268,7 +272,7 @@ class Import:
             modes = self.reader.package.modes
             self.superseded = proposals.supersede(self.db, self.claim, older, modes, tally.diff)
 
-    def _changes(self, reading: Reading) -> Changes:
+    def _changes(self, reading: Reading, *, kept: bool) -> Changes:
         return Changes(
             self.db,
             self.claim.tenant_id,
@@ -278,6 +282,7 @@ class Import:
             self.folder,
             self.limits,
             self._tell,
+            kept,
         )
 
     def _enter(self, name: Stage) -> None:
@@ -332,7 +337,9 @@ class Import:
                         raise Again(kept=False)
                     if file.entity.kept:
                         sound = targets.add(file.entity, rows) and sound
+                        self.seen.add(file.entity, rows)
                         yield file.entity, rows
+                self.seen.settle(file.entity)
                 if targets.settle(file.entity) and sound:
                     self.sound.add(file.entity.file)
         if self.findings.fatal:
@@ -366,12 +373,12 @@ class Import:
         found = self.findings.counts.total()
         with ThreadPoolExecutor(1, thread_name_prefix="shelve") as beside:
             shelving = beside.submit(changes.shelve_lines)
-            self._check(reading, first=True)
+            self._check(reading, first=True, loaded=True)
             shelving.result()
         if self.findings.counts.total() != found:
             changes.shelved.clear()  # more is to be said of their lines
 
-    def _check(self, reading: Reading, *, first: bool) -> None:
+    def _check(self, reading: Reading, *, first: bool, loaded: bool = False) -> None:
         settling = Settling(
             self.db,
             self.claim.tenant_id,
@@ -381,7 +388,9 @@ class Import:
             self.reader.rows,
             SHOWN,
             first=first,
+            loaded=loaded,
             sound=frozenset(self.sound),
+            seen=self.seen,
         )
         settled = self._settled(settling)
         self.rejected = Counter(settling.rejected) + Counter(

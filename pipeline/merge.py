@@ -10,9 +10,10 @@ from typing import LiteralString
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from pipeline.database import Connection, one
+from pipeline.database import Connection
 from pipeline.known import forget
 from pipeline.stage import gone, is_empty, names, staged
+from schemas import schools
 from schemas.digests import GONE
 from schemas.roster import PARTS, AnyEntity
 from schemas.roster.people import User
@@ -38,42 +39,40 @@ class Merge:
         if created:
             self._run(COUNT, entity, active=created, tobedeleted=0)
 
-    def apply(self, entity: AnyEntity) -> Counts:
-        """Write what differs; answer what became of it."""
+    def apply(self, entity: AnyEntity, *, compared: bool = False) -> Counts:
+        """Write what differs; answer what became of it. `compared`: what differs is known."""
         counts = Counts(created=0, updated=0, deleted=0)
+        if is_empty(self.db, staged(entity)) and is_empty(self.db, gone(entity)):
+            return counts
+        if self.version == 1:
+            return Counts(created=self.first(entity))
+        if not compared:
+            compare(self.db, self.tenant_id, entity)
         back = 0
-        if not is_empty(self.db, staged(entity)):
-            back = self._number(BACK, entity)
-            counts["deleted"] += self._number(TOMBSTONES, entity)
-            counts["updated"] = self._update(entity) - counts["deleted"]
-            counts["created"] = self._insert(entity)
-        if not is_empty(self.db, gone(entity)):
-            counts["deleted"] += self._delete(entity)
+        for action, records, returned in self.db.execute(compose(WHAT, entity, self)).fetchall():
+            counts[action] = records  # type: ignore[literal-required]  # one of three
+            back += returned
+        self._run(REFRESH, entity)
         if any(counts.values()):
+            self._write(entity, counts)
             gone_now = counts["deleted"] - back
             self._run(COUNT, entity, active=counts["created"] - gone_now, tobedeleted=gone_now)
             self._run(UNCOUNT, entity)
             forget(self.db, self.tenant_id, entity)
         return counts
 
+    def _write(self, entity: AnyEntity, counts: Counts) -> None:
+        """What is replaced becomes history first."""
+        if counts["updated"] or counts["deleted"]:
+            self._run(KEEP_CHANGED, entity)
+            self._run(UPDATE, entity)
+        if counts["deleted"]:
+            self._run(DELETE, entity)
+        if counts["created"]:
+            self._run(INSERT, entity)
+
     def _run(self, statement: LiteralString, entity: AnyEntity, **facts: int) -> int:
         return self.db.execute(compose(statement, entity, self), facts or None).rowcount
-
-    def _number(self, query: LiteralString, entity: AnyEntity) -> int:
-        (count,) = one(self.db, compose(query, entity, self))
-        return int(count)
-
-    def _update(self, entity: AnyEntity) -> int:
-        self._run(KEEP_CHANGED, entity)
-        self._run(REFRESH, entity)
-        return self._run(UPDATE, entity)
-
-    def _insert(self, entity: AnyEntity) -> int:
-        return self._run(INSERT, entity)
-
-    def _delete(self, entity: AnyEntity) -> int:
-        self._run(KEEP_GONE, entity)
-        return self._run(DELETE, entity)
 
     def touch_users(self, merged: Mapping[str, Counts]) -> int:
         """Users of whom only a part changed get this version too (D6); answer how many."""
@@ -81,8 +80,21 @@ class Merge:
             return 0
         owners = SQL(" union ").join(compose(OWNERS, part, self) for part in PARTS)
         self.db.execute(SQL("create temporary table touched on commit drop as {}").format(owners))
+        self.db.execute("analyze pg_temp.touched")
         self._run(KEEP_TOUCHED, User)
         return self._run(TOUCH, User)
+
+
+def changed(entity: AnyEntity) -> Identifier:
+    """The table of what differs from what is stored, once it is compared."""
+    return Identifier("pg_temp", f"changed_{entity.table}")
+
+
+def compare(db: Connection, tenant_id: int, entity: AnyEntity) -> None:
+    """Find what of the change set differs from what is stored: once, for all who ask."""
+    merge = Merge(db, tenant_id, 0)
+    for statement in (FORGOTTEN, CHANGED, LEARNT):
+        db.execute(compose(statement, entity, merge))
 
 
 def compose(statement: LiteralString, entity: AnyEntity, merge: Merge) -> Composed:
@@ -93,6 +105,9 @@ def compose(statement: LiteralString, entity: AnyEntity, merge: Merge) -> Compos
         history=Identifier(f"{entity.table}_history"),
         staged=staged(entity),
         gone=gone(entity),
+        changed=changed(entity),
+        changed_name=Identifier(f"changed_{entity.table}"),
+        links=listed(["status", *schools.links(entity)], "l"),
         entity=Literal(entity.file),
         columns=listed(columns),
         staged_columns=listed(columns, "s"),
@@ -118,6 +133,30 @@ def listed(columns: list[str], alias: str = "") -> Composable:
     )
 
 
+FORGOTTEN = "drop table if exists {changed}"
+LEARNT = "analyze {changed} (sourced_id, action)"
+
+# Compared by values. Of a record as it was stays what tells its schools (pipeline.proposals).
+CHANGED = """
+    create temporary table {changed_name} on commit drop as
+    select s.sourced_id, s.digest, {links},
+        case
+            when l.sourced_id is null then 'created'
+            when s.status = 'tobedeleted' and l.status = 'active' then 'deleted'
+            else 'updated'
+        end as action,
+        s.status = 'active' and l.status = 'tobedeleted' as back
+    from {staged} as s
+    left join {live} as l on l.tenant_id = {tenant} and l.sourced_id = s.sourced_id
+    where case when l.sourced_id is null then s.status = 'active' else {differs} end
+    union all
+    select g.sourced_id, l.digest, {links}, 'deleted', false from {gone} as g
+    join {live} as l on l.tenant_id = {tenant} and l.sourced_id = g.sourced_id
+    where l.status = 'active'
+"""
+
+WHAT = "select action, count(*), count(*) filter (where back) from {changed} group by action"
+
 KEEP = """
     insert into {history} (tenant_id, {columns}, version, created_version, line, until_version)
     select l.tenant_id, {live_columns}, l.version, l.created_version, l.line, {version}
@@ -127,8 +166,8 @@ KEEP = """
 KEEP_CHANGED = (
     KEEP
     + """
-    join {staged} as s using (sourced_id)
-    where l.tenant_id = {tenant} and {differs}
+    join {changed} as c using (sourced_id)
+    where l.tenant_id = {tenant} and c.action <> 'created'
 """
 )
 
@@ -137,15 +176,15 @@ KEEP_CHANGED = (
 REFRESH = """
     update {live} as l set digest = s.digest
     from {staged} as s
-    where l.tenant_id = {tenant} and l.sourced_id = s.sourced_id
-      and l.digest <> s.digest and not {differs}
+    where l.tenant_id = {tenant} and l.sourced_id = s.sourced_id and l.digest <> s.digest
+      and not exists (select from {changed} as c where c.sourced_id = s.sourced_id)
 """
 
 UPDATE = """
     update {live} as l
     set ({columns}, version, line) = row ({staged_columns}, {version}, s.line)
-    from {staged} as s
-    where l.tenant_id = {tenant} and l.sourced_id = s.sourced_id and {differs}
+    from {changed} as c join {staged} as s using (sourced_id)
+    where l.tenant_id = {tenant} and l.sourced_id = c.sourced_id and c.action <> 'created'
 """
 
 FIRST = """
@@ -158,31 +197,10 @@ FIRST = """
 INSERT = """
     insert into {live} (tenant_id, {columns}, version, created_version, line)
     select {tenant}, {staged_columns}, {version}, {version}, s.line
-    from {staged} as s
-    where s.status = 'active'
-      and not exists (
-          select from {live} as l where l.tenant_id = {tenant} and l.sourced_id = s.sourced_id
-      )
+    from {staged} as s join {changed} as c using (sourced_id)
+    where c.action = 'created'
     order by s.sourced_id
 """
-
-TOMBSTONES = """
-    select count(*) from {live} as l join {staged} as s using (sourced_id)
-    where l.tenant_id = {tenant} and l.status = 'active' and s.status = 'tobedeleted'
-"""
-
-BACK = """
-    select count(*) from {live} as l join {staged} as s using (sourced_id)
-    where l.tenant_id = {tenant} and l.status = 'tobedeleted' and s.status = 'active'
-"""
-
-KEEP_GONE = (
-    KEEP
-    + """
-    join {gone} as g using (sourced_id)
-    where l.tenant_id = {tenant} and l.status = 'active'
-"""
-)
 
 DELETE = """
     update {live} as l

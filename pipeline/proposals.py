@@ -23,8 +23,8 @@ from pipeline import claims, stage
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, one
 from pipeline.events import emit
-from pipeline.merge import listed, values
-from pipeline.stage import gone, is_empty, names, staged
+from pipeline.merge import changed, compare, listed
+from pipeline.stage import gone, is_empty, staged
 from schemas import schools
 from schemas.proposals import KEPT, SCHEMA, Apply, kept_keys, kept_rows
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
@@ -222,9 +222,7 @@ class Counter:
         """`action, count, sum, sum` of the changes."""
         if self.first:
             return self.db.execute(self._compose(FRESH)).fetchall()
-        self.db.execute(SQL("drop table if exists {}").format(Identifier("pg_temp", self._name)))
-        self.db.execute(self._compose(CHANGED))
-        self.db.execute(SQL("analyze {} (sourced_id)").format(Identifier("pg_temp", self._name)))
+        compare(self.db, self.tenant_id, self.entity)
         return self.db.execute(self._compose(TOTAL)).fetchall()
 
     def by_school(self) -> list[tuple[Any, ...]]:
@@ -246,20 +244,10 @@ class Counter:
         grouped = SQL("select school, action, count(*) from ({}) as c group by 1, 2")
         return self.db.execute(grouped.format(after)).fetchall()
 
-    @property
-    def _name(self) -> str:
-        return f"changed_{self.entity.table}"
-
     def _compose(self, statement: LiteralString) -> Composed:
-        own = values(names(self.entity))
         return SQL(statement).format(
-            live=Identifier(self.entity.table),
             staged=staged(self.entity),
-            gone=gone(self.entity),
-            changed_name=Identifier(self._name),
-            changed=Identifier("pg_temp", self._name),
-            differs=SQL("(({}) is distinct from ({}))").format(listed(own, "l"), listed(own, "s")),
-            tenant=Literal(self.tenant_id),
+            changed=changed(self.entity),
         )
 
 
@@ -336,33 +324,12 @@ TOTAL = """
     from {changed} group by action
 """
 
-# What a merge will make of it (pipeline.merge): compared by values, as there.
-CHANGED = """
-    create temporary table {changed_name} on commit drop as
-    select s.sourced_id, s.digest,
-        case
-            when l.sourced_id is null then 'created'
-            when s.status = 'tobedeleted' and l.status = 'active' then 'deleted'
-            else 'updated'
-        end as action
-    from {staged} as s
-    left join {live} as l on l.tenant_id = {tenant} and l.sourced_id = s.sourced_id
-    where case when l.sourced_id is null then s.status = 'active' else {differs} end
-    union all
-    select g.sourced_id, l.digest, 'deleted' from {gone} as g
-    join {live} as l on l.tenant_id = {tenant} and l.sourced_id = g.sourced_id
-    where l.status = 'active'
-"""
-
 AFTER: Mapping[bool, LiteralString] = {
     True: "(select s.*, 'created' as action from {staged} as s where s.status = 'active')",
     False: "(select s.*, c.action from {staged} as s join {changed} as c using (sourced_id)"
     " where s.status = 'active')",
 }
-BEFORE = (
-    "(select l.*, c.action from {changed} as c join {live} as l"
-    " on l.tenant_id = {tenant} and l.sourced_id = c.sourced_id where l.status = 'active')"
-)
+BEFORE = "(select c.* from {changed} as c where c.status = 'active')"
 
 
 # --- Waiting, and being waited for ---------------------------------------------------------
@@ -496,19 +463,71 @@ def supersede(
     return ids
 
 
+def active(db: Connection, tenant_id: int) -> dict[str, int]:
+    """How many active records of each file are stored."""
+    return dict(db.execute(NAMED["active"], {"tenant_id": tenant_id}).fetchall())
+
+
 def stored(
-    db: Connection, tenant_id: int, wanted: Mapping[str, Sequence[str]]
+    db: Connection, tenant_id: int, wanted: Mapping[str, Mapping[str, int]]
 ) -> dict[tuple[str, str], int]:
-    """How many active records the schools have, by entity and school."""
+    """How many active records the schools have, by entity and school.
+
+    `wanted`: how many of a school are so many that it need not be said; 0: that is always wanted.
+    """
     found: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for file, keys in wanted.items():
+    for file, enough in wanted.items():
         entity = BY_FILE[file]
         template = schools.query(entity)
         if template is None:
             continue
+        keys = [*enough.keys() - large(db, tenant_id, entity, enough)]
+        if not keys:
+            continue
         look = {e.table: present(e, tenant_id) for e in schools.looked_up(entity)}
         relation = SQL(template).format(records=present(entity, tenant_id), **look)
         query = SQL("select school, count(*) from ({}) as c where school = any(%s) group by 1")
-        for school, count in db.execute(query.format(relation), [list(keys)]):
+        for school, count in db.execute(query.format(relation), [keys]):
             found[file, school] = count
     return found
+
+
+def large(db: Connection, tenant_id: int, entity: AnyEntity, enough: Mapping[str, int]) -> set[str]:
+    """The schools that are found to have enough records without all of them being counted."""
+    way = schools.SOUGHT.get(entity)
+    asked = {school: records for school, records in enough.items() if records}
+    if way is None or not asked:
+        return set()
+    query = SQL(LARGE).format(
+        live=Identifier(entity.table),
+        others=Identifier(way.entity.table),
+        column=Identifier(way.column.name),
+        own=Identifier(own_school(entity)),
+        of_other=Identifier(own_school(way.entity)),
+        tenant=Literal(tenant_id),
+    )
+    return {school for (school,) in db.execute(query, [list(asked), list(asked.values())])}
+
+
+def own_school(entity: AnyEntity) -> str:
+    """The column in which a record names its school."""
+    return next(
+        path.column.name for path in schools.SCHOOLS[entity] if isinstance(path, schools.Own)
+    )
+
+
+# An array is looked up in an index, and a limit ends the search.
+LARGE = """
+    select w.school from unnest(%s::text[], %s::bigint[]) as w (school, enough)
+    where w.enough <= (
+        select count(*) from (
+            select from {live} as l
+            where l.tenant_id = {tenant} and l.status = 'active' and l.{own} = w.school
+              and l.{column} = any (array (
+                  select o.sourced_id from {others} as o
+                  where o.tenant_id = {tenant} and o.{of_other} = w.school
+              ))
+            limit w.enough
+        ) as found
+    )
+"""

@@ -8,11 +8,11 @@ faulty row.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 from psycopg.types.json import Jsonb
@@ -29,7 +29,7 @@ from pipeline.faults import Broken, Findings
 from pipeline.found import Rows
 from pipeline.frames import Beyond, Checker, Hit, typed
 from pipeline.limits import Limits
-from pipeline.lines import Book
+from pipeline.lines import Book, Hashed
 from pipeline.memory import give_back
 from pipeline.opening import File, Package
 from pipeline.records.owners import owned
@@ -46,6 +46,7 @@ WAITING = 1
 """Pieces that may wait to be read."""
 BEHIND_HEADER = 2
 """The number of the first line that is a record."""
+Looked = TypeVar("Looked")
 NOTHING_MENDED = pl.Series("line", dtype=pl.Int64)
 
 
@@ -164,16 +165,22 @@ class Reader:
         """The good rows on these lines of a file that was scanned."""
         yield from ahead(self._rows(file, lines))
 
-    def scan(self, file: File) -> Iterator[tuple[Piece, pl.Series]]:
-        """Every line behind the header with its digest; nothing is parsed or checked.
+    def scan(self, file: File, look: Callable[[Piece, Hashed], Looked]) -> Iterator[Looked]:
+        """What a look at every line behind the header finds; nothing is parsed or checked.
 
-        Raises Broken where the file cannot be read.
+        `look` is given whole lines and their digests, of two pieces at once. Raises Broken where
+        the file cannot be read.
         """
-        for body in bodies(file):
-            digests = lines.digests(body.data)
-            self.rows[file.entity.file] += len(digests)
-            self._advance(file, body.read)
-            yield body, digests
+
+        def seen(body: Piece) -> tuple[int, int, Looked]:
+            hashed = lines.hashed(body.data)
+            return body.read, len(hashed.sizes), look(body, hashed)
+
+        with closing(abreast(seen, bodies(file))) as made:
+            for read, count, looked in made:
+                self.rows[file.entity.file] += count
+                self._advance(file, read)
+                yield looked
         give_back()
 
     def only(self, file: File, at: pl.Series) -> Iterator[Piece]:

@@ -61,6 +61,9 @@ SCHOOLS: dict[AnyEntity, tuple[Path, ...]] = {
     Enrollment: (Own(Enrollment.school_sourced_id),),
 }
 
+SOUGHT: dict[AnyEntity, As] = {Enrollment: As(Enrollment.class_sourced_id, Class)}
+"""By way of what most records of a school are found, where their own column has no index."""
+
 
 def query(entity: AnyEntity, carry: tuple[LiteralString, ...] = ()) -> LiteralString | None:
     """`sourced_id` and `school` of records, each pair once, as a template; None: of no school.
@@ -107,6 +110,12 @@ def near(entity: AnyEntity) -> dict[AnyEntity, tuple[str, str]]:
             case _:
                 assert_never(path)
     return found
+
+
+def links(entity: AnyEntity) -> tuple[str, ...]:
+    """The columns of a record that tell its schools, the sourcedId left out."""
+    columns = (path.column.name for path in SCHOOLS[entity] if isinstance(path, Own | As))
+    return tuple(name for name in columns if name != "sourced_id")
 
 
 OWN = "select {own}, r.{column} as school from {records} as r where r.{column} is not null"

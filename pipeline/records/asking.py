@@ -6,14 +6,14 @@ at: they were checked when they were stored. What is missing only because its ow
 or because its file could not be read, follows from that error.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pipeline.faults import Findings, Sort, cut, pointers
-from pipeline.records.checks import CHECKS, JAPAN, KINDS, Check, Kind
+from pipeline.records.checks import CHECKS, JAPAN, KINDS, Check, Kind, Single
 from pipeline.records.state import Row, State, Stored
 from schemas import rules
 from schemas.columns import AnyColumn, Key, Ref, Refs
@@ -27,7 +27,8 @@ class Asking:
     """Questions to one state. `limit`: findings of one kind that are listed, causes first.
 
     `complete` are the files of which the state knows every record, so that what is not there is
-    missing; None: all of them. `sound` are those whose keys and references are known to be right.
+    missing; None: all of them. `sound` are those whose keys and references are known to be right,
+    `proven` is what else need not be asked.
     """
 
     state: State
@@ -36,6 +37,7 @@ class Asking:
     limit: int
     complete: frozenset[str] | None = None
     sound: frozenset[str] = frozenset()
+    proven: Collection[Kind | Single] = frozenset()
 
     def learn(self) -> None:
         """Let the state know the rows with errors, so that what follows from them is recognised."""
@@ -77,6 +79,8 @@ class Asking:
         """The rules that are declared one by one."""
         for check in CHECKS:
             rule = check.under(self.profile.name)
+            if check.single in self.proven:
+                continue
             if rule and (rule.severity == "error") == error and self._concerned(check):
                 yield from self.check(check, rule)
 
@@ -231,7 +235,7 @@ class Asking:
 
     def kinds(self, kind: Kind) -> Iterator[Finding]:
         """References to a record of a wrong type: of rows of the package, then of stored rows."""
-        if kind.japan and self.profile.name not in JAPAN:
+        if kind in self.proven or (kind.japan and self.profile.name not in JAPAN):
             return
         if self.state.changed(kind.entity):
             yield from self._wrong(kind, self._mistyped(kind))

@@ -9,9 +9,12 @@ rows are faulty. It may speak of these relations, for each table T:
     touched_T the rows that change or go, as they were and as they will be
     new_T     the active rows whose sourcedId is not stored
     items_T_C each item of the list column C of the rows of after_T: `line, sourced_id, key`
+    extent_T  one row: `C_min` and `C_max` of each column C of days of the active rows of staged_T
 
 A rule must cost only for what changed. So `near` says which rows of after_T matter, by a column and
-the keys it must be among; where there is nothing stored, all rows matter and it is left away.
+the keys it must be among; where there is nothing stored, all rows matter and it is left away. There
+`few` says which rows of after_T are enough for one part of a rule, under a name of its own: they
+are found by an index, instead of by a look at a million rows.
 """
 
 from collections.abc import Mapping
@@ -33,14 +36,36 @@ UNSURE = frozenset({"K12-1.0"})
 JAPAN = frozenset({"JP-1.2.1", "PSE-6.00"}) | UNSURE
 
 
+@dataclass(frozen=True)
+class Few:
+    """Rows of `after_T` of which only those matter whose column is among the keys of a query.
+
+    Others may be there too. The column should be the first of an index of the district's.
+    """
+
+    entity: AnyEntity
+    column: str
+    keys: LiteralString
+
+
+@dataclass(frozen=True)
+class Single:
+    """Rows that have these values: where no two of them share what the column says."""
+
+    entity: AnyEntity
+    column: AnyColumn
+    where: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """A rule and the query for what breaks it. `entity` and `column` are the place that is named.
 
     `near`: by relation, a column and the query for its keys. `parts`: queries with a name of their
-    own. `whole`: columns of files that must be known completely, for the rule looks for what is
-    not there; a faulty row of theirs that names `person` is what the finding follows from. `ids`:
-    values and facts that are sourcedIds, and where from, as far as `column` does not say so.
+    own, and `few` rows of a relation. `single`: what is enough for the rule to hold. `whole`:
+    columns of files that must be known completely, for the rule looks for what is not there; a
+    faulty row of theirs that names `person` is what the finding follows from. `ids`: values and
+    facts that are sourcedIds, and where from, as far as `column` does not say so.
     `profiles` are those that have the rule; to the `advised` ones it is a warning whatever it is.
     """
 
@@ -50,6 +75,8 @@ class Check:
     sql: LiteralString
     near: Mapping[str, tuple[str, LiteralString]] = field(default_factory=dict)
     parts: Mapping[str, LiteralString] = field(default_factory=dict)
+    few: Mapping[str, Few] = field(default_factory=dict)
+    single: Single | None = None
     whole: tuple[Column, ...] = ()
     facts: tuple[str, ...] = ()
     ids: Mapping[str, AnyColumn] = field(default_factory=dict)
@@ -65,7 +92,9 @@ class Check:
     @property
     def text(self) -> str:
         """All that its queries say."""
-        return " ".join([self.sql, *self.parts.values(), *(keys for _, keys in self.near.values())])
+        near = (keys for _, keys in self.near.values())
+        few = (f"after_{few.entity.table} {few.column} {few.keys}" for few in self.few.values())
+        return " ".join([self.sql, *self.parts.values(), *near, *few])
 
 
 @dataclass(frozen=True)
@@ -143,6 +172,7 @@ def twice(rule: Rule, column: AnyColumn, advised: frozenset[str] = frozenset()) 
         entity=User,
         column=column,
         near={"after_users": (column.name, near)},
+        single=Single(User, column),
         sql="""
             select line, sourced_id, NAME as value from (
                 select line, sourced_id, NAME,
@@ -160,6 +190,10 @@ def twice(rule: Rule, column: AnyColumn, advised: frozenset[str] = frozenset()) 
 
 
 CHANGED_ROLES = "select user_sourced_id from touched_roles"
+SECONDARY = """
+    select line, sourced_id, user_sourced_id, role from after_roles where role_type = 'secondary'
+"""
+THEIRS = Few(Role, "user_sourced_id", "select user_sourced_id from secondary")
 ROLES_OR_PROFILES = """
     select user_sourced_id from staged_roles
     union select user_sourced_id from touched_user_profiles
@@ -187,6 +221,7 @@ CHECKS: tuple[Check, ...] = (
         entity=Role,
         column=Role.role_type,
         near={"after_roles": ("user_sourced_id", "select user_sourced_id from staged_roles")},
+        single=Single(Role, Role.user_sourced_id, (("role_type", "primary"),)),
         sql="""
             select r.line, r.sourced_id, r.user_sourced_id as value, r.org_sourced_id as org
             from after_roles as r join (
@@ -247,14 +282,24 @@ CHECKS: tuple[Check, ...] = (
             "after_orgs": ("sourced_id", "select primary_org_sourced_id from after_users"),
             "after_roles": ("user_sourced_id", "select sourced_id from after_users"),
         },
+        parts={
+            "strangers": """
+                select u.line, u.sourced_id, u.primary_org_sourced_id from after_users as u
+                where u.primary_org_sourced_id is not null and not exists (
+                    select 1 from after_roles as r
+                    where r.user_sourced_id = u.sourced_id
+                      and r.org_sourced_id = u.primary_org_sourced_id
+                )
+            """,
+        },
+        few={"elsewhere": Few(Role, "user_sourced_id", "select sourced_id from strangers")},
         sql="""
             select u.line, u.sourced_id, u.primary_org_sourced_id as value, u.sourced_id as person
-            from after_users as u join after_orgs as o on o.sourced_id = u.primary_org_sourced_id
-            where not exists (
-                select 1 from after_roles as r
-                where r.user_sourced_id = u.sourced_id and r.org_sourced_id = o.sourced_id
+            from strangers as u
+            where exists (
+                select 1 from after_orgs as o where o.sourced_id = u.primary_org_sourced_id
             ) and exists (
-                select 1 from after_roles as r where r.user_sourced_id = u.sourced_id
+                select 1 from elsewhere as r where r.user_sourced_id = u.sourced_id
             )
         """,
         whole=(Role.user_sourced_id,),
@@ -268,6 +313,9 @@ CHECKS: tuple[Check, ...] = (
             "after_enrollments": ("class_sourced_id", TAUGHT),
             "after_classes": ("sourced_id", "select class_sourced_id from teachers"),
         },
+        single=Single(
+            Enrollment, Enrollment.class_sourced_id, (("role", "teacher"), ("primary", "true"))
+        ),
         parts={
             "teachers": """
                 select line, sourced_id, class_sourced_id,
@@ -277,17 +325,16 @@ CHECKS: tuple[Check, ...] = (
             """,
             "crowded": """
                 select class_sourced_id from teachers
-                where class_sourced_id not in (
-                    select sourced_id from items_classes_periods
-                    group by sourced_id having count(*) > 1
-                )
                 group by class_sourced_id having count(*) > 1
             """,
         },
         sql="""
             select t.line, t.sourced_id, t.class_sourced_id as value
             from crowded as c join teachers as t on t.class_sourced_id = c.class_sourced_id
-            where t.line is not null and exists (
+            where t.line is not null and c.class_sourced_id not in (
+                select sourced_id from items_classes_periods
+                group by sourced_id having count(*) > 1
+            ) and exists (
                 select 1 from teachers as o
                 where o.class_sourced_id = t.class_sourced_id
                   and coalesce(o.line, 0) < t.line and o.since < t.until and t.since < o.until
@@ -322,15 +369,17 @@ CHECKS: tuple[Check, ...] = (
                 join after_academic_sessions as s on s.sourced_id = t.key
                 group by t.sourced_id
             """,
-            # What begins and ends within all sessions needs no look at its own.
+            # Where all rows begin and end within the sessions, none needs a look at its own.
+            "narrow": """
+                select s.sourced_id, s.first, s.last
+                from spans as s cross join extent_enrollments as e
+                where e.begin_date_min < s.first or e.begin_date_max > s.last
+                   or e.end_date_min < s.first
+            """,
             "suspects": """
                 select line, sourced_id, class_sourced_id, begin_date, end_date
                 from staged_enrollments
-                where status = 'active' and (
-                    begin_date < (select max(first) from spans)
-                    or begin_date > (select min(last) from spans)
-                    or end_date < (select max(first) from spans)
-                )
+                where status = 'active' and exists (select 1 from narrow)
             """,
         },
         sql="""
@@ -338,7 +387,7 @@ CHECKS: tuple[Check, ...] = (
                 coalesce(cast(e.begin_date as text), '') || ' - '
                 || coalesce(cast(e.end_date as text), '') as value,
                 s.first || ' - ' || s.last as expected
-            from suspects as e join spans as s on s.sourced_id = e.class_sourced_id
+            from suspects as e join narrow as s on s.sourced_id = e.class_sourced_id
             where e.begin_date < s.first or e.begin_date > s.last or e.end_date < s.first
         """,
         facts=("expected",),
@@ -368,11 +417,13 @@ CHECKS: tuple[Check, ...] = (
         entity=Role,
         column=Role.role_type,
         near={"after_roles": ("user_sourced_id", CHANGED_ROLES)},
+        parts={"secondary": SECONDARY},
+        few={"theirs": THEIRS},
         sql="""
             select r.line, r.sourced_id, r.user_sourced_id as value, r.user_sourced_id as person
-            from after_roles as r
-            where r.role_type = 'secondary' and not exists (
-                select 1 from after_roles as p
+            from secondary as r
+            where not exists (
+                select 1 from theirs as p
                 where p.user_sourced_id = r.user_sourced_id and p.role_type = 'primary'
             )
         """,
@@ -387,17 +438,19 @@ CHECKS: tuple[Check, ...] = (
         entity=Role,
         column=Role.role,
         near={"after_roles": ("user_sourced_id", CHANGED_ROLES)},
+        parts={"secondary": SECONDARY},
+        few={"theirs": THEIRS},
         sql="""
             select r.line, r.sourced_id, r.user_sourced_id as value, r.role,
                 r.user_sourced_id as person
-            from after_roles as r
-            where r.role_type = 'secondary' and r.role in (
+            from secondary as r
+            where r.role in (
                 'principal', 'siteAdministrator', 'districtAdministrator', 'systemAdministrator'
             ) and exists (
-                select 1 from after_roles as p
+                select 1 from theirs as p
                 where p.user_sourced_id = r.user_sourced_id and p.role_type = 'primary'
             ) and not exists (
-                select 1 from after_roles as p
+                select 1 from theirs as p
                 where p.user_sourced_id = r.user_sourced_id and p.role_type = 'primary'
                   and p.role in (
                       'teacher', 'principal', 'siteAdministrator', 'districtAdministrator',
@@ -453,18 +506,16 @@ CHECKS: tuple[Check, ...] = (
         parts={
             "homes": "select line, sourced_id, home_class from after_users"
             " where home_class is not null",
-            "enrolled": """
-                select user_sourced_id from after_enrollments
-                where (user_sourced_id, class_sourced_id) in (
-                    select sourced_id, home_class from homes
-                )
-            """,
+        },
+        few={
+            "at_home": Few(Enrollment, "class_sourced_id", "select distinct home_class from homes")
         },
         sql="""
             select h.line, h.sourced_id, h.home_class as value, h.sourced_id as person
             from homes as h join after_classes as c on c.sourced_id = h.home_class
             where not exists (
-                select 1 from enrolled as e where e.user_sourced_id = h.sourced_id
+                select 1 from at_home as e
+                where e.user_sourced_id = h.sourced_id and e.class_sourced_id = h.home_class
             )
         """,
         whole=(Enrollment.user_sourced_id,),
@@ -482,25 +533,32 @@ CHECKS: tuple[Check, ...] = (
             "after_classes": ("sourced_id", "select class_sourced_id from after_enrollments"),
         },
         parts={
-            "lessons": "select sourced_id from after_classes where class_type <> 'homeroom'",
-            # Also those in a class that is not there: that is another rule's matter.
-            "housed": """
-                select e.user_sourced_id from after_enrollments as e
-                where not exists (
-                    select 1 from lessons as l where l.sourced_id = e.class_sourced_id
+            "homerooms": "select sourced_id from after_classes where class_type = 'homeroom'",
+            "unhoused": """
+                select distinct r.user_sourced_id from after_roles as r
+                where r.role = 'student' and not exists (
+                    select 1 from at_home as e join homerooms as c
+                      on c.sourced_id = e.class_sourced_id
+                    where e.user_sourced_id = r.user_sourced_id
                 )
             """,
         },
+        few={
+            "at_home": Few(Enrollment, "class_sourced_id", "select sourced_id from homerooms"),
+            "theirs": Few(Enrollment, "user_sourced_id", "select user_sourced_id from unhoused"),
+            "pupils": Few(User, "sourced_id", "select user_sourced_id from unhoused"),
+        },
+        # Not those in a class that is not there: that is another rule's matter.
         sql="""
             select u.line, u.sourced_id, u.sourced_id as value, u.sourced_id as person
-            from after_users as u
+            from unhoused as p join pupils as u on u.sourced_id = p.user_sourced_id
             where exists (
-                select 1 from after_roles as r
-                where r.user_sourced_id = u.sourced_id and r.role = 'student'
+                select 1 from theirs as e where e.user_sourced_id = p.user_sourced_id
             ) and not exists (
-                select 1 from housed as h where h.user_sourced_id = u.sourced_id
-            ) and exists (
-                select 1 from after_enrollments as e where e.user_sourced_id = u.sourced_id
+                select 1 from theirs as e
+                where e.user_sourced_id = p.user_sourced_id and not exists (
+                    select 1 from after_classes as c where c.sourced_id = e.class_sourced_id
+                )
             )
         """,
         whole=(Enrollment.user_sourced_id,),

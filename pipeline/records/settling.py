@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Composable
 from pipeline.database import Connection
 from pipeline.faults import Findings, pointers
 from pipeline.records.asking import Asking
+from pipeline.records.sieve import Sieve
 from pipeline.records.state import Row, Stored, named
 from pipeline.stage import gone, staged
 from schemas import rules
@@ -31,9 +32,10 @@ class Settling:
     """The check of one import.
 
     `rows` are the rows of each file, `shown` the findings of one kind that are listed. `first`: the
-    district was empty and is loaded at once; `sound` are the files whose keys and references the
-    load has found to be right. `unlike` are the files whose records will not be what their rows
-    say: what was skipped, kept or taken along.
+    district was empty and is loaded at once; `loaded`: its rows are where they will stay, with all
+    indexes, and a view of them stands for what is staged; `sound` are the files whose keys and
+    references the load has found to be right, `seen` is what else its rows have shown. `unlike` are
+    the files whose records will not be what their rows say: what was skipped, kept or taken along.
     """
 
     db: Connection
@@ -44,13 +46,21 @@ class Settling:
     rows: Mapping[str, int]
     shown: int
     first: bool = False
+    loaded: bool = False
     sound: frozenset[str] = frozenset()
+    seen: Sieve = field(default_factory=Sieve)
     unlike: set[str] = field(init=False, default_factory=set)
     skipped: defaultdict[str, set[int]] = field(init=False)
     _state: Stored = field(init=False)
 
     def __post_init__(self) -> None:
-        self._state = Stored(self.db, self.tenant_id, first=self.first)
+        self._state = Stored(
+            self.db,
+            self.tenant_id,
+            first=self.first,
+            loaded=self.loaded,
+            extents=self.seen.extents,
+        )
         self.skipped = defaultdict(set)
         for file, lines in self.findings.lines.items():
             self.skipped[file].update(lines)
@@ -83,7 +93,14 @@ class Settling:
         return self._remark() and not self.findings.fatal
 
     def _asking(self, limit: int) -> Asking:
-        return Asking(self._state, self.findings, self.profile, limit, sound=self.sound)
+        return Asking(
+            self._state,
+            self.findings,
+            self.profile,
+            limit,
+            sound=self.sound,
+            proven=self.seen.proven,
+        )
 
     def _remark(self) -> bool:
         self.findings.add(self._asking(self.shown).remarks())

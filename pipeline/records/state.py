@@ -8,19 +8,19 @@ only how a relation is made.
 import re
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 
 import polars as pl
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from pipeline.database import Connection
+from pipeline.database import Connection, one
 from pipeline.faults import pointers
-from pipeline.records.checks import CHECKS, KINDS, Check
+from pipeline.records.checks import CHECKS, KINDS, Check, Few
 from pipeline.stage import copied, gone, is_empty, staged
-from schemas.columns import Flag, Key, Ref, Refs, Texts
+from schemas.columns import Day, Flag, Key, Ref, Refs, Texts
 from schemas.roster import BY_TABLE, ROSTERING, AnyEntity
 from schemas.roster.people import User
 
@@ -28,8 +28,18 @@ Row: TypeAlias = tuple[Any, ...]
 Keys: TypeAlias = tuple[str, Composable]
 """A column, and the query for the keys that it must be among."""
 
-NAMES = re.compile(r"\b(after|touched|new|items)_(\w+)\b")
+Extents: TypeAlias = Mapping[str, Mapping[str, tuple[str | None, str | None]]]
+
+NAMES = re.compile(r"\b(after|touched|new|items|extent)_(\w+)\b")
+ENDS: tuple[LiteralString, ...] = ("min", "max")
 OWN = ("line", "sourced_id", "status")
+FEW = 50_000  # changed rows, up to which stored ones are looked up by an index each
+SOUGHT: Mapping[str, tuple[str, ...]] = {
+    "users": ("sourced_id", "username"),
+    "roles": ("sourced_id", "user_sourced_id"),
+    "enrollments": ("sourced_id", "user_sourced_id", "class_sourced_id"),
+}
+"""The columns that an index of the stored rows is for, by bytes; of others the sourcedId."""
 CACHE = 64 * 1024  # KiB of pages
 
 
@@ -63,12 +73,27 @@ class State(ABC):
         """The active rows as they will be."""
 
     @abstractmethod
+    def few(self, entity: AnyEntity, columns: Iterable[str], keys: Keys) -> Composable:
+        """The active rows whose column is among the keys, where nothing is stored."""
+
+    @abstractmethod
     def touched(self, entity: AnyEntity, columns: Iterable[str]) -> Composable:
         """The rows that change or go, before and after."""
 
     @abstractmethod
     def new(self, entity: AnyEntity, columns: Iterable[str]) -> Composable:
         """The active rows whose key is not stored."""
+
+    def extent(self, entity: AnyEntity, columns: Sequence[str]) -> Composable:
+        """The first and the last day of columns of the active staged rows."""
+        ends = SQL(", ").join(
+            SQL("{}({}) as {}").format(SQL(end), Identifier(name), Identifier(f"{name}_{end}"))
+            for name in columns
+            for end in ENDS
+        )
+        return SQL("select {} from {} where status = 'active'").format(
+            ends, Identifier(f"staged_{entity.table}")
+        )
 
     @abstractmethod
     def items(self, relation: str, entity: AnyEntity, column: str) -> Composable:
@@ -92,7 +117,7 @@ class State(ABC):
         def make(sql: str) -> None:
             for found in NAMES.finditer(sql):
                 define(found.group())
-            for name in check.parts:
+            for name in (*check.parts, *check.few):
                 if re.search(rf"\b{name}\b", sql):
                     define(name)
 
@@ -103,8 +128,19 @@ class State(ABC):
             if name in check.parts:
                 make(check.parts[name])
                 made[name] = plain(check.parts[name])
+            elif name in check.few:
+                made[name] = few(check.few[name])
             else:
                 made[name] = relation(name)
+
+        def few(wanted: Few) -> Composable:
+            base = f"after_{wanted.entity.table}"
+            if self.scoped:
+                define(base)
+                return SQL("select * from {}").format(Identifier(base))
+            make(wanted.keys)
+            keys = (wanted.column, plain(wanted.keys))
+            return self.few(wanted.entity, used(wanted.entity, check.text), keys)
 
         def relation(name: str) -> Composable:
             kind, _, rest = name.partition("_")
@@ -119,6 +155,9 @@ class State(ABC):
                 return self.touched(entity, columns)
             if kind == "new":
                 return self.new(entity, columns)
+            if kind == "extent":
+                days = (c.name for c in entity.stored() if isinstance(c, Day) and c.name in columns)
+                return self.extent(entity, tuple(days))
             near = check.near.get(name) if self.scoped else None
             if near is None:
                 return self.after(entity, columns, None)
@@ -128,11 +167,14 @@ class State(ABC):
         making: set[str] = set()
         make(check.sql)
         made["found"] = plain(check.sql)
-        how = plain("as" if self.scoped else "as not materialized")
+
+        def how(name: str) -> SQL:
+            if name.startswith("extent_"):  # one row, and a look at all of them to make it
+                return SQL("as materialized")
+            return SQL("as") if self.scoped or name in check.parts else SQL("as not materialized")
+
         tables = SQL(", ").join(
-            SQL("{} {} ({})").format(
-                Identifier(name), plain("as") if name in check.parts else how, body
-            )
+            SQL("{} {} ({})").format(Identifier(name), how(name), body)
             for name, body in made.items()
         )
         return SQL("with recursive {} {}").format(tables, plain(shape))
@@ -144,12 +186,26 @@ def named(columns: Iterable[str], alias: str = "") -> Composable:
 
 
 class Stored(State):
-    """An import. `first`: the district was empty, so what is staged is all there is."""
+    """An import. `first`: the district was empty, so what is staged is all there is.
 
-    def __init__(self, db: Connection, tenant_id: int, *, first: bool) -> None:
+    `loaded`: it was written at once, and what stands for the staging tables has all the indexes.
+    `extents`: between which days all its rows lie, by table and column, as far as that is known.
+    """
+
+    def __init__(
+        self,
+        db: Connection,
+        tenant_id: int,
+        *,
+        first: bool,
+        loaded: bool = False,
+        extents: Extents | None = None,
+    ) -> None:
         super().__init__()
-        self.db, self.tenant_id, self.scoped = db, tenant_id, not first
+        self.db, self.tenant_id, self.scoped, self.loaded = db, tenant_id, not first, loaded
         self._changed: dict[str, bool] = {}
+        self._looked_up: set[AnyEntity] = set()
+        self._extents = extents or {}
 
     def rows(self, query: Composable) -> list[Row]:
         """The rows of a query."""
@@ -162,9 +218,25 @@ class Stored(State):
             self._changed[entity.table] = not empty
         return self._changed[entity.table]
 
+    @cached_property
+    def _small(self) -> bool:
+        """Whether the keys near a change are so few that the stored rows are best looked up."""
+        rows = SQL(" union all ").join(
+            SQL("(select from {} limit {})").format(table, Literal(FEW))
+            for entity in ROSTERING
+            for table in (staged(entity), gone(entity))
+        )
+        (count,) = one(self.db, SQL("select count(*) from ({}) as changed").format(rows))
+        return int(count) < FEW
+
     def refresh(self) -> None:
         """The change set is another one now."""
         self._changed.clear()
+        for entity in self._looked_up:
+            self.db.execute(
+                SQL("drop table {}").format(Identifier("pg_temp", f"before_{entity.table}"))
+            )
+        self._looked_up.clear()
 
     def live(self, entity: AnyEntity, *, untouched: bool) -> Composed:
         """From the active stored rows `l`; `untouched`: that are neither staged nor gone."""
@@ -192,8 +264,29 @@ class Stored(State):
         if near:
             among = SQL(" and {} in ({})")
             new += among.format(Identifier("s", near[0]), near[1])
+            if self._small and near[0] in SOUGHT.get(entity.table, ("sourced_id",)):
+                among = SQL(' and {} collate "C" = any (array ({}))')
             old += among.format(Identifier("l", near[0]), near[1])
         return SQL("{} union all {}").format(new, old)
+
+    def extent(self, entity: AnyEntity, columns: Sequence[str]) -> Composable:
+        """What was noted when the rows went by, or a look at them."""
+        known = self._extents.get(entity.table)
+        if known is None:
+            return super().extent(entity, columns)
+        ends = SQL(", ").join(
+            SQL("{}::date as {}").format(Literal(day), Identifier(f"{name}_{end}"))
+            for name in columns
+            for end, day in zip(ENDS, known[name], strict=True)
+        )
+        return SQL("select {}").format(ends)
+
+    def few(self, entity: AnyEntity, columns: Iterable[str], keys: Keys) -> Composable:
+        """Staged rows; an array is looked up in an index, however large the planner thinks it."""
+        among = SQL(" and {} = any (array ({}))" if self.loaded else " and {} in ({})")
+        return SQL("{}{}").format(
+            self.after(entity, columns, None), among.format(Identifier("s", keys[0]), keys[1])
+        )
 
     def touched(self, entity: AnyEntity, columns: Iterable[str]) -> Composable:
         """Staged rows, and the stored ones that they replace or that go."""
@@ -203,12 +296,33 @@ class Stored(State):
         )
         if not self.scoped:
             return new
-        return SQL(
-            "{} union all select {} {} and l.sourced_id in"
-            " (select sourced_id from {} union all select sourced_id from {})"
-        ).format(
-            new, named(names, "l"), self.live(entity, untouched=False), staged(entity), gone(entity)
+        return SQL("{} union all select {} from {} as l").format(
+            new, named(names, "l"), self._before(entity)
         )
+
+    def _before(self, entity: AnyEntity) -> Identifier:
+        """The stored rows that are replaced or go: looked up once for all that ask for them."""
+        table = Identifier("pg_temp", f"before_{entity.table}")
+        if entity not in self._looked_up:
+            look = SQL("""
+                create temporary table {name} on commit drop as
+                select {columns} from {live} as l join (
+                    select sourced_id from {staged} union all select sourced_id from {gone}
+                ) as k using (sourced_id)
+                where l.tenant_id = {tenant} and l.status = 'active'
+            """)
+            self.db.execute(
+                look.format(
+                    name=Identifier(f"before_{entity.table}"),
+                    columns=named(("sourced_id", *used(entity, EVERYTHING)), "l"),
+                    live=Identifier(entity.table),
+                    staged=staged(entity),
+                    gone=gone(entity),
+                    tenant=Literal(self.tenant_id),
+                )
+            )
+            self._looked_up.add(entity)
+        return table
 
     def new(self, entity: AnyEntity, columns: Iterable[str]) -> Composable:
         """Staged rows that are not there yet, not even as a tombstone."""
@@ -290,10 +404,9 @@ class Stored(State):
     def pointing(self, entity: AnyEntity, column: Key | Ref | Refs) -> Composed:
         """Whom the untouched stored rows name in a column: `sourced_id, key`."""
         cell: Composable = Identifier("l", column.name)
-        if isinstance(column, Refs):
-            cell = SQL("unnest({})").format(cell)
-        return SQL("select l.sourced_id, {} as key").format(cell) + self.live(
-            entity, untouched=True
+        key = SQL("unnest({})").format(cell) if isinstance(column, Refs) else cell
+        return SQL("select l.sourced_id, {} as key {} and {} is not null").format(
+            key, self.live(entity, untouched=True), cell
         )
 
     def live_beside(self, entity: AnyEntity, target: AnyEntity) -> Composed:
@@ -401,6 +514,12 @@ class Loose(State):
         del near
         return SQL("select line, {} from {} where status = 'active'").format(
             named(("sourced_id", *columns)), staging(entity)
+        )
+
+    def few(self, entity: AnyEntity, columns: Iterable[str], keys: Keys) -> Composable:
+        """Those among the keys."""
+        return SQL("{} and {} in ({})").format(
+            self.after(entity, columns, None), Identifier(keys[0]), keys[1]
         )
 
     def touched(self, entity: AnyEntity, columns: Iterable[str]) -> Composable:

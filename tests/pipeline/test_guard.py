@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from pipeline import claims
+from pipeline import claims, proposals
 from pipeline.claims import Watch
-from pipeline.database import connect
+from pipeline.database import connect, tenant
 from pipeline.deciding import Deciding
 from pipeline.importing import Import
 from pipeline.undo import Undo
@@ -127,6 +127,21 @@ class TestShares:
         assert run["state"] == state
         expected = [("updates", "enrollments", "south")] if state == "held" else []
         assert reasons(run) == expected
+
+    def test_a_school_that_is_known_to_be_large_is_not_counted(
+        self, loaded: "District", town: "Package"
+    ) -> None:
+        """Enough is found class by class, tombstones and other schools left out."""
+        decide(loaded)
+        pushed(loaded, full(town).drop("enrollments", *first(full(town), "n", 3)))
+        with connect(loaded.hub.url) as db, tenant(db, loaded.tenant_id):
+            for school, records in (("north", 17), ("south", 20)):
+                counted = {("enrollments", school): records}
+                for enough in (0, records + 1):
+                    wanted = {"enrollments": {school: enough}}
+                    assert proposals.stored(db, loaded.tenant_id, wanted) == counted
+                wanted = {"enrollments": {school: records}}
+                assert proposals.stored(db, loaded.tenant_id, wanted) == {}
 
     def test_updates_of_a_file(self, loaded: "District", town: "Package") -> None:
         decide(loaded, updates=0.75)

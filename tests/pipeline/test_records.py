@@ -1,5 +1,6 @@
 """Rules across records: found where they lie, offline, in a first load and in a later one."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,12 +11,13 @@ from pipeline import checking
 from pipeline.checking import Checked
 from pipeline.limits import Limits
 from pipeline.records.checks import CHECKS, KINDS
+from pipeline.records.state import SOUGHT
 from schemas.policy import Reading
 from schemas.profiles import JP_1_2_1, K12_1_0, V1_2_1
 from schemas.rules import Finding
 
 if TYPE_CHECKING:
-    from tests.pipeline.conftest import District, Package
+    from tests.pipeline.conftest import District, Hub, Package
 
 Place: TypeAlias = tuple[str, int | None, str | None, str]
 Change: TypeAlias = Callable[["Package"], "Package"]
@@ -210,6 +212,19 @@ def test_a_first_load_finds_the_same(district: "District", town: "Package", name
     assert done.state == (
         "rejected" if "error" in {f.severity for f in done.findings} else "applied"
     )
+
+
+def test_what_is_looked_up_has_an_index(hub: "Hub") -> None:
+    """An array of keys is compared one by one where there is none."""
+    for table, columns in SOUGHT.items():
+        found = hub.admin.execute(
+            "select indexdef from pg_indexes where schemaname = 'rosterhub' and tablename = %s",
+            [table],
+        )
+        definitions = [text for (text,) in found]
+        for column in columns:
+            begins = re.compile(rf"\(tenant_id, {column}\b")
+            assert any(begins.search(text) for text in definitions), (table, column)
 
 
 @each_rule
