@@ -1,7 +1,7 @@
 """Frames that do not fit in memory wait on disk.
 
-A `Shelf` keeps rows in their order. A `Spool` splits them by a hash of their key: what has the same
-key lies in the same partition, so two spools can be compared partition by partition in constant
+A `Shelf` keeps rows in their order. A `Spool` splits them by what they are known by: what is the
+same lies in the same partition, so two spools can be compared partition by partition in constant
 memory. What is small stays in memory in both.
 """
 
@@ -43,16 +43,10 @@ class Shelf:
 
 
 class Spool:
-    """Rows by partition: `part` is an expression that gives each row a number.
+    """Rows by partition: `part` is an expression that gives each row the number of its own."""
 
-    By default a hash of the key, which holds within this process only: all it is for.
-    """
-
-    def __init__(
-        self, folder: Path, schema: pl.Schema, *, part: pl.Expr | str, partitions: int
-    ) -> None:
-        number = pl.col(part).hash() if isinstance(part, str) else part
-        self.schema, self.part = schema, number % partitions
+    def __init__(self, folder: Path, schema: pl.Schema, *, part: pl.Expr, partitions: int) -> None:
+        self.schema, self.part = schema, part
         self.shelves = [Shelf(folder / str(n), ROOM // partitions) for n in range(partitions)]
         folder.mkdir()
 

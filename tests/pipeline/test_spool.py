@@ -11,6 +11,10 @@ from pipeline.spool import Shelf, Spool
 SCHEMA = pl.Schema({"sourced_id": pl.String, "value": pl.Int64})
 
 
+def hashed(partitions: int) -> pl.Expr:
+    return pl.col("sourced_id").hash() % partitions
+
+
 def rows(first: int, last: int) -> pl.DataFrame:
     keys = [f"key-{number}" for number in range(first, last)]
     return pl.DataFrame({"sourced_id": keys, "value": range(first, last)}, schema=SCHEMA)
@@ -22,7 +26,7 @@ def test_everything_comes_back_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partitions: int, room: int
 ) -> None:
     monkeypatch.setattr(spool, "ROOM", room)
-    own = Spool(tmp_path / "own", SCHEMA, part="sourced_id", partitions=partitions)
+    own = Spool(tmp_path / "own", SCHEMA, part=hashed(partitions), partitions=partitions)
     for first in range(0, 300, 100):
         own.add(rows(first, first + 100))
     assert bool([*tmp_path.rglob("*.arrow")]) == (room == 0)
@@ -32,8 +36,8 @@ def test_everything_comes_back_once(
 
 
 def test_two_spools_agree_where_a_key_lies(tmp_path: Path) -> None:
-    one = Spool(tmp_path / "one", SCHEMA, part="sourced_id", partitions=5)
-    two = Spool(tmp_path / "two", SCHEMA, part="sourced_id", partitions=5)
+    one = Spool(tmp_path / "one", SCHEMA, part=hashed(5), partitions=5)
+    two = Spool(tmp_path / "two", SCHEMA, part=hashed(5), partitions=5)
     one.add(rows(0, 200))
     for first in range(150, 350, 50):
         two.add(rows(first, first + 50))
@@ -47,7 +51,7 @@ def test_two_spools_agree_where_a_key_lies(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("partitions", [1, 4])
 def test_an_empty_spool_has_empty_partitions(tmp_path: Path, partitions: int) -> None:
-    own = Spool(tmp_path / "own", SCHEMA, part="sourced_id", partitions=partitions)
+    own = Spool(tmp_path / "own", SCHEMA, part=hashed(partitions), partitions=partitions)
     parts = [*own.read()]
     assert [part.schema for part in parts] == [SCHEMA] * partitions
     assert sum(part.height for part in parts) == 0
