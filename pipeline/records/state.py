@@ -233,10 +233,6 @@ class Stored(State):
     def refresh(self) -> None:
         """The change set is another one now."""
         self._changed.clear()
-        for entity in self._looked_up:
-            self.db.execute(
-                SQL("drop table {}").format(Identifier("pg_temp", f"before_{entity.table}"))
-            )
         self._looked_up.clear()
 
     def live(self, entity: AnyEntity, *, untouched: bool) -> Composed:
@@ -305,6 +301,7 @@ class Stored(State):
         """The stored rows that are replaced or go: looked up once for all that ask for them."""
         table = Identifier("pg_temp", f"before_{entity.table}")
         if entity not in self._looked_up:
+            self.db.execute(SQL("drop table if exists {}").format(table))
             look = SQL("""
                 create temporary table {name} on commit drop as
                 select {columns} from {live} as l join (
