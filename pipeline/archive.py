@@ -42,11 +42,14 @@ class Source:
     limits: Limits
     encoding: Literal["utf-8", "cp932"] = "utf-8"
 
-    def chunks(self) -> Iterator[bytes]:
-        """The bytes, in pieces; raises Broken where they are not what the zip says."""
+    def chunks(self) -> Iterator[list[bytes]]:
+        """The bytes in blocks, a piece of them at a time, not put together yet.
+
+        Raises Broken where they are not what the zip says.
+        """
         return self._inflated() if self.zipped else read(self.path.open("rb"), self.limits.piece)
 
-    def _inflated(self) -> Iterator[bytes]:
+    def _inflated(self) -> Iterator[list[bytes]]:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 entry = archive.getinfo(self.name)
@@ -67,11 +70,11 @@ def damage(source: Source) -> Finding | None:
     return None
 
 
-def read(stream: IO[bytes], size: int) -> Iterator[bytes]:
-    """The stream in chunks of at most `size` bytes; closes it."""
+def read(stream: IO[bytes], size: int) -> Iterator[list[bytes]]:
+    """The stream in blocks of at most `size` bytes; closes it."""
     with stream:
-        while chunk := stream.read(size):
-            yield chunk
+        while block := stream.read(size):
+            yield [block]
 
 
 class Endless(Exception):

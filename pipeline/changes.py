@@ -6,27 +6,25 @@ read (`pipeline.lines`). Any other bulk file is read whole and compared by the d
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import polars as pl
 import structlog
 
-from pipeline import compare, lines, stage
+from pipeline import compare, lines, lookup, stage
 from pipeline.database import Connection
 from pipeline.erasing.returning import LeftOut
-from pipeline.faults import Broken, cut
+from pipeline.faults import Broken
 from pipeline.limits import Limits
-from pipeline.lines import Book, Compared, Index, Known, Lines, Ranges, Unknown, Written
+from pipeline.lines import Book, Compared, Hashed, Known, Lines, Unknown, Written
+from pipeline.lookup import Index, Places, Ranges
 from pipeline.opening import File
 from pipeline.reading import BEHIND_HEADER, Reader
-from schemas import rules
+from pipeline.text import Piece
 from schemas.policy import Reading
-from schemas.rules import Finding
-
-PIECES = 4  # that are looked up at once: what a look costs hardly depends on how much is asked
 
 log = structlog.get_logger()
 
@@ -35,7 +33,8 @@ log = structlog.get_logger()
 class Changes:
     """The change set of a package in the making.
 
-    `told` is called with each file whose rows got on; without `lines` none is known.
+    `told` is called with each file whose rows got on; without `lines` none is known. What is `kept`
+    waits for an answer, and its lines will not be known: others may be applied before.
     """
 
     db: Connection
@@ -46,6 +45,7 @@ class Changes:
     folder: Path
     limits: Limits
     told: Callable[[File], None]
+    kept: bool = False
     contexts: dict[str, bytes] = field(default_factory=dict)
     compared: dict[str, Compared] = field(default_factory=dict)
     shelved: dict[str, Known | None] = field(default_factory=dict)
@@ -120,7 +120,8 @@ class Changes:
             yield rows
 
     def _by_values(self, file: File, folder: Path) -> None:
-        self.book(file)
+        if not self.kept:
+            self.book(file)
         compare.stage_differences(
             self.db,
             file.entity,
@@ -150,12 +151,12 @@ class Changes:
     def _compared(self, shelf: Lines, known: Known, file: File, folder: Path) -> Compared | None:
         """The file against the known lines; None where reading the whole of it is better.
 
-        A known line that stands twice in the file, an unreadable shelf, a file that cannot be read
-        and too much that is new are all answered in that way.
+        An unreadable shelf, a file that cannot be read and too much that is new are all answered in
+        that way.
         """
         unknown = Unknown(folder / "unknown")
         try:
-            if known.records > lines.AT_HAND:
+            if known.records > lookup.AT_HAND:
                 return self._ranged(shelf, known, file, unknown)
             return self._streamed(shelf, known, file, unknown)
         except lines.UNREADABLE as error:
@@ -170,27 +171,25 @@ class Changes:
         self, shelf: Lines, known: Known, file: File, unknown: Unknown
     ) -> Compared | None:
         """Look every line up while the file streams by."""
-        index = Index(shelf.digests(known))
-        if not self._scanned(file, index, unknown):
-            return None
-        missing = index.unseen()
-        return None if missing is None else Compared(known, index, missing, unknown)
+        with ThreadPoolExecutor(1, thread_name_prefix="known") as beside:
+            loading = beside.submit(lambda: Index(shelf.digests(known)))
 
-    def _scanned(self, file: File, index: Index, unknown: Unknown) -> bool:
-        """Look every line up, those of some pieces at once; whether that was worth it."""
-        pieces = self.reader.scan(file)
-        while some := list(islice(pieces, PIECES)):
-            found = index.find(pl.concat([digests for _, digests in some]))
-            start = 0
-            for body, digests in some:
-                new = ~found.slice(start, len(digests))
-                start += len(digests)
-                if new.any():
-                    unknown.add(body.chosen(body.numbers(len(digests)).filter(new)))
-            if unknown.size > lines.MANY * file.source.size:
-                return False
-            self.told(file)
-        return self._few(file, unknown.lines)
+            def look(body: Piece, hashed: Hashed) -> tuple[Places, Piece | None]:
+                numbers = body.numbers(len(hashed.sizes))
+                found = loading.result().look(numbers, hashed.digests)
+                return found, None if found.same.all() else hashed.chosen(body, ~found.same)
+
+            for found, new in self.reader.scan(file, look):
+                loading.result().note(found)
+                if new:
+                    unknown.add(new)
+                if unknown.size > lines.MANY * file.source.size:
+                    return None
+                self.told(file)
+            index = loading.result()
+        if not self._few(file, unknown.lines):
+            return None
+        return Compared(known, index, index.met(), unknown)
 
     def _few(self, file: File, unknown: int) -> bool:
         """Whether so few lines are unknown that the others need not be read."""
@@ -201,45 +200,37 @@ class Changes:
         ranges = Ranges(
             partial(shelf.digests, known), self.folder / f"{file.entity.file}.seen", known.parts
         )
-        for _, digests in self.reader.scan(file):
-            ranges.add(digests)
+
+        def look(body: Piece, hashed: Hashed) -> tuple[pl.Series, pl.Series]:
+            return body.numbers(len(hashed.sizes)), hashed.digests
+
+        for numbers, digests in self.reader.scan(file, look):
+            ranges.add(numbers, digests)
             self.told(file)
-        parted = ranges.parted()
-        if parted is None or not self._few(file, len(parted[0])):
+        new, met = ranges.parted()
+        if not self._few(file, len(new)):
             return None
-        new, missing = parted
-        for body in self.reader.only(file, new):
+        for body in self.reader.only(file, new - BEHIND_HEADER):
             unknown.add(body)
-        return Compared(known, ranges, missing, unknown)
+        return Compared(known, ranges, met, unknown)
 
     def _stage_found(self, shelf: Lines, file: File, found: Compared) -> None:
         """Stage the rows on unknown lines, and the keys that no line has any more."""
         entity = file.entity
         self._load_aliases(file)
         batches = self._telling(file, self.reader.chosen(file, found.unknown.read()))
-        stage.copy_rows(self.db, entity, batches)
-        stage.drop_unchanged(self.db, entity, self.tenant_id)
-        fresh = pl.concat(self.reader.books[entity.file].read())
-        for part in shelf.records(found.known):
-            seen = ~pl.col("digest").is_in(found.missing.implode())
-            again = pl.col("sourced_id").is_in(fresh["sourced_id"].implode())
-            stage.copy_gone(self.db, entity, [part.filter(~seen, ~again).select("sourced_id")])
-            both = part.filter(seen, again)
-            self.reader.findings.add(doubled(file, both, fresh, found.index))
-
-
-def doubled(
-    file: File, both: pl.DataFrame, fresh: pl.DataFrame, index: Index | Ranges
-) -> Iterator[Finding]:
-    """Records that stand both on a known line and on an unknown one; the later line is named."""
-    for digest, key in both.rows():
-        (known,) = index.lines_of(pl.Series([digest], dtype=pl.UInt128))
-        unknown = fresh.filter(sourced_id=key)["line"].max()
-        yield Finding(
-            rule=rules.records.DUPLICATE,
-            file=file.source.name,
-            line=max(known + BEHIND_HEADER, unknown),
-            column="sourcedId",
-            sourced_id=key,
-            value=cut(key),
-        )
+        with ThreadPoolExecutor(1, thread_name_prefix="known") as beside:
+            leaving = beside.submit(shelf.of, found.known, found.met.missing)
+            stage.copy_rows(self.db, entity, batches)
+            left = leaving.result()["sourced_id"]
+        fresh = pl.concat(part["sourced_id"] for part in self.reader.books[entity.file].read())
+        stage.copy_gone(self.db, entity, [left.filter(~left.is_in(fresh.implode())).to_frame()])
+        stored = compare.Stored(self.db, entity, self.tenant_id)
+        again = stored.among(fresh.filter(~fresh.is_in(left.implode())))
+        twice = shelf.of(found.known, found.met.twice)
+        doubled = pl.concat([shelf.named(found.known, again), twice]).unique()
+        if doubled.is_empty() and not fresh.is_duplicated().any():
+            stage.drop_unchanged(self.db, entity, self.tenant_id)
+        else:
+            on = found.lines.lines_of(doubled["digest"]).join(doubled, on="digest")
+            stored.stage_doubled(on.select("line", "sourced_id"))

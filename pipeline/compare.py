@@ -1,28 +1,42 @@
 """Compare before you write: which rows of a bulk file differ from what is stored.
 
-Only (sourcedId, digest) of the stored rows is read, and compared partition by partition, so memory
-stays the same whatever the size of the district. A row whose digest is stored needs no staging, no
-diff and no write; a stored key that the file lacks is gone.
+A row's digest is over all that is stored of it, so a row has changed, or is new, exactly if its
+digest is none of an active record; such rows alone are staged. A digest that no row has is that of
+a record that changed or is gone. Only digests are read of what is stored, and beyond a number that
+memory holds, they and the rows wait on disk and are compared range by range.
+
+A key that stands in the file twice is for the rules to find, which look at what is staged. So a row
+that says what is stored is staged, too, if another has its key: as the stored record has it.
 """
 
-import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import IO, LiteralString
 
 import polars as pl
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Composable, Composed, Identifier
+from psycopg.sql import Literal as Value
 
-from pipeline.database import Connection
+from pipeline import lookup
+from pipeline.database import Connection, one
+from pipeline.lookup import NONE, Index, Met, Ranges, as_numbers, places_of
+from pipeline.merge import listed
 from pipeline.spool import Shelf, Spool
-from pipeline.stage import copy_gone, copy_rows
+from pipeline.stage import copied, copy_rows, copy_text, gone, is_empty, names, staged, text_of
 from schemas.roster import AnyEntity
+from schemas.statements import load
 
-KEY = "sourced_id"
-FRESH = pl.Schema({"line": pl.Int64, KEY: pl.String, "digest": pl.String})
-STORED = pl.Schema({KEY: pl.String, "stored": pl.String})
-CHUNK = 4 * 1024 * 1024
-TOGETHER = 1000  # records in one row of the answer: fewer, larger rows are cheaper to receive
+ALL = SQL("")
+BY_BEGINNING = "get_byte(uuid_send(l.digest), 0)"
+SOME = "row_number() over () / {together}"
+NAMED = load("pipeline", "compare.sql")
+DIGEST = pl.Schema({"digest": pl.UInt128})
+BLOCK = 1024 * 1024  # bytes of waiting rows that are sent at a time
+TOGETHER = 50_000  # digests, or keys, that come or go at a time
+JOINED = 16  # rows of an answer, of 256, that are sorted together
 
 
 def stage_differences(
@@ -35,27 +49,56 @@ def stage_differences(
     partitions: int,
 ) -> None:
     """Stage the rows that differ from the stored ones, and the keys that are gone."""
-    rows = Shelf(folder / "rows")
-    fresh = Spool(folder / "fresh", FRESH, part=KEY, partitions=partitions)
-    stored = Spool(folder / "stored", STORED, part=KEY, partitions=partitions)
+    stored = Stored(db, entity, tenant_id)
+    if stored.count() <= lookup.AT_HAND:
+        with (folder / "rows").open("w+b") as waiting:
+            index = streamed(stored, batches, waiting)
+            waiting.seek(0)
+            copy_text(db, entity, iter(partial(waiting.read, BLOCK), b""))
+        settle(stored, index, index.met())
+    else:
+        rows = Shelf(folder / "rows")
+        ranges = ranged(stored, batches, rows, folder, partitions)
+        new, met = ranges.parted()
+        copy_rows(db, entity, lines_of(rows, new))
+        settle(stored, ranges, met)
+
+
+def streamed(stored: "Stored", batches: Iterable[pl.DataFrame], waiting: IO[bytes]) -> Index:
+    """Look every row up as it comes; those that are not stored wait, as text.
+
+    As a frame a few rows would hold on to the memory of all those that they came with.
+    """
     with ThreadPoolExecutor(1, thread_name_prefix="stored") as beside:
-        reading = beside.submit(read_stored, db, entity, tenant_id, stored)
+        reading = beside.submit(stored.index)
+        for batch in batches:
+            found = reading.result().look(batch["line"], numbers(batch))
+            reading.result().note(found)
+            if not found.same.all():
+                waiting.write(text_of(batch.filter(~found.same)))
+        return reading.result()
+
+
+def ranged(
+    stored: "Stored", batches: Iterable[pl.DataFrame], rows: Shelf, folder: Path, partitions: int
+) -> Ranges:
+    """Put all rows on the shelf, and the digests of both sides where they can be compared."""
+    known = Spool(folder / "stored", DIGEST, part=places_of(partitions), partitions=partitions)
+    seen = Ranges(
+        lambda: (part["digest"].sort() for part in known.read()), folder / "seen", partitions
+    )
+    with ThreadPoolExecutor(1, thread_name_prefix="stored") as beside:
+        reading = beside.submit(stored.spool, known)
         for batch in batches:
             rows.add(batch)
-            fresh.add(batch.select(FRESH.names()))
+            seen.add(batch["line"], numbers(batch))
         reading.result()
-    changed: list[pl.Series] = []
-    for new, old in zip(fresh.read(), stored.read(), strict=True):
-        changed.append(differing(new, old))
-        copy_gone(db, entity, [old.join(new, on=KEY, how="anti").select(KEY)])
-    copy_rows(db, entity, lines_of(rows, pl.concat(changed).sort()))
+    return seen
 
 
-def differing(new: pl.DataFrame, old: pl.DataFrame) -> pl.Series:
-    """The lines whose digest is not stored. A doubled key always differs: a rule looks there."""
-    known = new.join(old, on=KEY, how="left")
-    differs = (pl.col("digest") != pl.col("stored")).fill_null(value=True)
-    return known.filter(differs | pl.col(KEY).is_duplicated())["line"].cast(pl.UInt32)
+def numbers(rows: pl.DataFrame) -> pl.Series:
+    """The digests of rows, as they are stored, as numbers."""
+    return rows["digest"].str.to_integer(base=16, dtype=pl.UInt128)
 
 
 def lines_of(rows: Shelf, lines: pl.Series) -> Iterator[pl.DataFrame]:
@@ -69,24 +112,130 @@ def lines_of(rows: Shelf, lines: pl.Series) -> Iterator[pl.DataFrame]:
             yield batch.filter(pl.col("line").is_in(wanted.cast(pl.Int64).implode()))
 
 
-def read_stored(db: Connection, entity: AnyEntity, tenant_id: int, spool: Spool) -> None:
-    """The keys and digests of the active records. No identifier has a blank or a comma in it."""
-    statement = SQL(
-        "copy (select string_agg(sourced_id || ',' || replace(digest::text, '-', ''), ' ') from ("
-        "select sourced_id, digest, row_number() over () / {together} as part from {table}"
-        " where tenant_id = {tenant} and status = 'active') as numbered group by part) to stdout"
-    ).format(together=Literal(TOGETHER), table=Identifier(entity.table), tenant=Literal(tenant_id))
-    waiting = io.BytesIO()
-    with db.cursor().copy(statement) as copy:
-        for row in copy:
-            waiting.write(bytes(row).replace(b" ", b"\n"))
-            if waiting.tell() > CHUNK:
-                spool.add(keys(waiting.getvalue()))
-                waiting = io.BytesIO()
-    if waiting.tell():
-        spool.add(keys(waiting.getvalue()))
+def settle(stored: "Stored", lines: Index | Ranges, met: Met) -> None:
+    """What becomes of stored records that no row repeats, and of rows that repeat one twice."""
+    changed = stored.of_staged()
+    stored.stage_gone(met.missing.filter(~met.missing.is_in(changed.implode())))
+    again = changed.filter(~changed.is_in(met.missing.implode()))
+    doubled = lines.lines_of(pl.concat([again, met.twice]).unique())
+    stored.stage_doubled(doubled)
 
 
-def keys(text: bytes) -> pl.DataFrame:
-    """Lines of key and digest as a frame."""
-    return pl.read_csv(text, has_header=False, schema=STORED, infer_schema=False)
+def as_text(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same with digests, if there are, as PostgreSQL reads them."""
+    if "digest" not in rows.columns:
+        return rows
+    texts = map("{:032x}".format, rows["digest"])
+    return rows.with_columns(pl.Series("digest", texts, dtype=pl.String))
+
+
+class Stored:
+    """The active records of an entity. Part of an import's transaction."""
+
+    def __init__(self, db: Connection, entity: AnyEntity, tenant_id: int) -> None:
+        self.db, self.entity, self.tenant_id = db, entity, tenant_id
+
+    def count(self) -> int:
+        """How many there are."""
+        facts = {"tenant_id": self.tenant_id, "entity": self.entity.file}
+        (count,) = one(self.db, NAMED["count"], facts)
+        return int(count)
+
+    def index(self) -> Index:
+        """Their digests, at hand. Those that begin alike come together, and in their order."""
+        blobs = self._blobs(BY_BEGINNING)
+        joined = iter(lambda: b"".join(islice(blobs, JOINED)), b"")
+        return Index(as_numbers(blob, "big").sort() for blob in joined)
+
+    def spool(self, spool: Spool) -> None:
+        """Their digests, some at a time."""
+        for blob in self._blobs(SOME):
+            spool.add(as_numbers(blob, "big").to_frame())
+
+    def of_staged(self) -> pl.Series:
+        """The digests of those whose key is staged."""
+        if is_empty(self.db, staged(self.entity)):
+            return NONE
+        return as_numbers(b"".join(self._blobs(SOME, self._composed(STAGED))), "big")
+
+    def among(self, keys: pl.Series) -> pl.Series:
+        """Which of these keys are theirs."""
+        found: list[str] = []
+        for some in keys.to_frame().iter_slices(TOGETHER):
+            asked = some.to_series().to_list()
+            found += (key for (key,) in self.db.execute(self._composed(AMONG), [asked]))
+        return pl.Series(keys.name, found, dtype=pl.String)
+
+    def stage_gone(self, digests: pl.Series) -> None:
+        """Those with these digests are gone."""
+        if len(digests):
+            self._ask(digests.alias("digest").to_frame())
+            self.db.execute(self._composed(GONE))
+
+    def stage_doubled(self, rows: pl.DataFrame) -> None:
+        """Stage, for each `line`, the one with the `digest` or `sourced_id` beside it."""
+        if rows.height:
+            self._ask(rows)
+            by = Identifier("sourced_id" if "sourced_id" in rows.columns else "digest")
+            self.db.execute(self._composed(DOUBLED, by=by))
+
+    def _blobs(self, part: LiteralString, only: Composable = ALL) -> Iterator[bytes]:
+        """Digests of active records, put together by `part`: each row of an answer takes time."""
+        together = SQL(part).format(together=Value(TOGETHER))
+        with self.db.cursor().copy(self._composed(DIGESTS, part=together, only=only)) as copy:
+            copy.set_types(["bytea"])
+            for (blob,) in copy.rows():
+                yield blob
+
+    def _ask(self, rows: pl.DataFrame) -> None:
+        self.db.execute("drop table if exists pg_temp.asked")
+        self.db.execute(ASKED)
+        columns = SQL(", ").join(map(Identifier, rows.columns))
+        statement = SQL("copy pg_temp.asked ({}) from stdin (format csv)")
+        copied(self.db, statement.format(columns), map(as_text, rows.iter_slices(TOGETHER)))
+
+    def _composed(self, statement: LiteralString, **more: Composable) -> Composed:
+        columns = names(self.entity)
+        live, tenant = Identifier(self.entity.table), Value(self.tenant_id)
+        return SQL(statement).format(
+            active=SQL(ACTIVE).format(live=live, tenant=tenant),
+            live=live,
+            staged=staged(self.entity),
+            gone=gone(self.entity),
+            columns=listed(columns),
+            live_columns=listed(columns, "l"),
+            tenant=tenant,
+            together=Value(TOGETHER),
+            **more,
+        )
+
+
+ACTIVE = "{live} as l where l.tenant_id = {tenant} and l.status = 'active'"
+
+DIGESTS = """
+    copy (
+        select string_agg(uuid_send(digest), ''::bytea)
+        from (select l.digest, {part} as part from {active} {only}) as parted
+        group by part order by part
+    ) to stdout (format binary)
+"""
+
+STAGED = "and exists (select from {staged} as s where s.sourced_id = l.sourced_id)"
+
+AMONG = "select l.sourced_id from {active} and l.sourced_id = any(%s)"
+
+ASKED = """
+    create temporary table asked (line bigint, digest uuid, sourced_id text collate "C")
+    on commit drop
+"""
+
+GONE = """
+    insert into {gone} (sourced_id)
+    select l.sourced_id from {active} and l.digest in (select digest from pg_temp.asked)
+"""
+
+DOUBLED = """
+    insert into {staged} (line, {columns})
+    select a.line, {live_columns} from pg_temp.asked as a join {live} as l using ({by})
+    where l.tenant_id = {tenant} and l.status = 'active'
+"""

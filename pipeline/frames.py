@@ -207,6 +207,13 @@ def true_of(rows: pl.DataFrame, asked: Iterable[tuple[Asked, pl.Expr]]) -> list[
     return [thing for thing, answer in zip(things, answers, strict=True) if answer]
 
 
+class Hit(NamedTuple):
+    """A rule that is broken in some rows: `line`, `sourced_id`, `school` and the cell's `text`."""
+
+    breach: Breach
+    rows: pl.DataFrame
+
+
 class Beyond(NamedTuple):
     """Remarks of one kind that are counted only: by school, and the lines they are about."""
 
@@ -219,9 +226,10 @@ class Beyond(NamedTuple):
 class Checker:
     """The rules of one file in one mode, ready to be applied to its pieces.
 
-    What is wrong in a row depends on nothing but its cells, the layout, the mode and the profile;
-    of each kind of remark only the first `each` become findings, the others wait in `beyond`. How
-    the columns are looked at is settled by the first piece, and changes the speed only.
+    What is wrong in a row depends on nothing but its cells, the layout, the mode and the profile,
+    so pieces may be looked at beside each other. What is told is told in their order: of each kind
+    of remark only the first `each` become findings, the others wait in `beyond`. How a column is
+    looked at is settled by the first piece that fills it, and changes the speed only.
     """
 
     entity: AnyEntity
@@ -269,22 +277,27 @@ class Checker:
         if column:
             yield from of_column(column, self.profile, checks)
 
-    def findings(self, rows: pl.DataFrame) -> list[Finding]:
-        """What is wrong with the values of these rows, by line; of each cell the gravest."""
+    def hits(self, rows: pl.DataFrame) -> list[Hit]:
+        """The rules that these rows break, the gravest first; a cell is hit by one at most."""
         if rows.is_empty():
             return []
         broken = sorted(self._broken(rows), key=lambda each: GRAVITY.index(each[0].rule.severity))
-        told: dict[str, pl.Series] = {}
-        found: list[Finding] = []
+        hit: dict[str, pl.Series] = {}
+        found: list[Hit] = []
         for breach, where in broken:
             name = breach.name
             bad = rows.select("line", "sourced_id", self.school, text=name).filter(where)
-            if name in told:
-                bad = bad.filter(~bad["line"].is_in(told[name].implode()))
-                told[name] = pl.concat([told[name], bad["line"]])
+            if name in hit:
+                bad = bad.filter(~bad["line"].is_in(hit[name].implode()))
+                hit[name] = pl.concat([hit[name], bad["line"]])
             else:
-                told[name] = bad["line"]
-            found += self._found(bad, breach)
+                hit[name] = bad["line"]
+            found.append(Hit(breach, bad))
+        return found
+
+    def told(self, hits: Iterable[Hit]) -> list[Finding]:
+        """What is wrong with the values of the next piece, by line; of each cell the gravest."""
+        found = [finding for hit in hits for finding in self._found(hit.rows, hit.breach)]
         found.sort(key=lambda finding: (finding.line or 0, GRAVITY.index(finding.rule.severity)))
         return found
 
@@ -308,8 +321,9 @@ class Checker:
 
     def _failing(self, rows: pl.DataFrame, filled: set[str]) -> Iterator[CellBreach]:
         """The rules of every chain whose last is broken, in columns that hold anything."""
-        for name in filled - self.lists.keys():
-            self.lists[name] = cells(name, look(rows[name]))
+        for name in filled:
+            if name not in self.lists:
+                self.lists[name] = cells(name, look(rows[name]))
         listed = rows.select(self.lists[name] for name in filled)
         suspects = [each for each in self.suspects if each.name in filled]
         plain = true_of(listed, [(s.chain, ~s.doubt) for s in suspects if s.doubt is not None])

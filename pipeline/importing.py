@@ -159,7 +159,7 @@ class Import:
         else:
             stage.create(self.db)
         self._enter("read")
-        changes = self._changes(policy.reading)
+        changes = self._changes(policy.reading, kept=kept)
         if straight:
             self._load(merge, changes)
         elif first:
@@ -272,7 +272,7 @@ class Import:
             modes = self.reader.package.modes
             self.superseded = proposals.supersede(self.db, self.claim, older, modes, tally.diff)
 
-    def _changes(self, reading: Reading) -> Changes:
+    def _changes(self, reading: Reading, *, kept: bool) -> Changes:
         return Changes(
             self.db,
             self.claim.tenant_id,
@@ -282,6 +282,7 @@ class Import:
             self.folder,
             self.limits,
             self._tell,
+            kept,
         )
 
     def _enter(self, name: Stage) -> None:

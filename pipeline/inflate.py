@@ -22,17 +22,21 @@ INFLATE_ERROR = cast("type[Exception]", isal_zlib.error)
 DAMAGED = (zipfile.BadZipFile, INFLATE_ERROR, EOFError, NotImplementedError, ValueError)
 
 
-def inflated(path: Path, entry: zipfile.ZipInfo, piece: int) -> Iterator[bytes]:
-    """The entry in pieces of about `piece` bytes; raises one of DAMAGED where it is not whole."""
+def inflated(path: Path, entry: zipfile.ZipInfo, piece: int) -> Iterator[list[bytes]]:
+    """The entry in blocks, some at a time: about `piece` bytes, for who puts them together.
+
+    Raises one of DAMAGED where it is not whole.
+    """
     crc = done = 0
     with path.open("rb") as stream:
         find(stream, entry)
-        for data in gathered(blocks(stream, entry, piece), piece):
-            crc = isal_zlib.crc32(data, crc)
-            done += len(data)
+        for some in gathered(blocks(stream, entry, piece), piece):
+            for data in some:
+                crc = isal_zlib.crc32(data, crc)
+                done += len(data)
             if done > entry.file_size:
                 raise EOFError
-            yield data
+            yield some
     if done != entry.file_size or crc != entry.CRC:
         raise EOFError
 
@@ -49,19 +53,19 @@ def find(stream: IO[bytes], entry: zipfile.ZipInfo) -> None:
     stream.seek(extra, 1)
 
 
-def gathered(blocks: Iterator[bytes], piece: int) -> Iterator[bytes]:
-    """The same bytes in larger pieces."""
+def gathered(blocks: Iterator[bytes], piece: int) -> Iterator[list[bytes]]:
+    """So many blocks at a time that they are as large as a piece."""
     waiting: list[bytes] = []
     room = piece
     for data in blocks:
         waiting.append(data)
         room -= len(data)
         if room <= 0:
-            yield b"".join(waiting)
-            waiting.clear()
+            yield waiting
+            waiting = []
             room = piece
     if waiting:
-        yield b"".join(waiting)
+        yield waiting
 
 
 def blocks(stream: IO[bytes], entry: zipfile.ZipInfo, piece: int) -> Iterator[bytes]:

@@ -18,11 +18,11 @@ record.
 
 import io
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import obstore
 import polars as pl
@@ -33,6 +33,7 @@ from obstore.store import ObjectStore
 
 from pipeline.claims import Claim
 from pipeline.database import Connection
+from pipeline.lookup import NONE, Index, Met, Ranges, as_numbers, places_of
 from pipeline.opening import File
 from pipeline.spool import Spool
 from pipeline.text import Piece, blocks
@@ -47,44 +48,50 @@ MEANING = 2  # raised when a line comes to mean something else though no rule ch
 PART = 32 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
 MANY = 0.2  # share of unknown lines beyond which reading the whole file is quicker
 PATCHED = 0.1  # share of the records beyond which a patch becomes part of its base
-JOINED = 4_000_000  # digests that are searched at a time
-AT_HAND = 2_000_000  # known lines that are searched in memory, while the file streams by
 TOGETHER = 4 * 1024 * 1024  # bytes of unknown lines that are read at a time
 KEPT = pl.Schema({"digest": pl.UInt128, "sourced_id": pl.String})
-SEEN = pl.Schema({"at": pl.UInt32, "digest": pl.UInt128})
 READ = pl.Schema({"line": pl.Int64, "digest": pl.UInt128, "sourced_id": pl.String})
-NONE = pl.Series("digest", dtype=pl.UInt128)
 UNREADABLE = (BaseError, OSError, pl.exceptions.PolarsError)
 
 log = structlog.get_logger()
 
 
-def digests(data: bytes) -> pl.Series:
-    """The digest of every line, what ends it left out."""
-    found = []
+class Hashed(NamedTuple):
+    """The lines of a piece, what ends them left out: their digests, and how many bytes each has."""
+
+    digests: pl.Series
+    sizes: Sequence[int]
+
+    def chosen(self, body: Piece, which: pl.Series) -> Piece:
+        """Some lines of the piece. To know where they stand spares splitting it once more."""
+        sizes = pl.Series(self.sizes, dtype=pl.Int64)
+        ends = (sizes + 1).cum_sum().filter(which)
+        places = zip(ends - sizes.filter(which) - 1, ends - 1, strict=True)
+        data = b"\n".join([body.data[start:end] for start, end in places])
+        return Piece(data, body.first, body.read, body.numbers(len(sizes)).filter(which))
+
+
+def hashed(data: bytes) -> Hashed:
+    """Every line by its digest and its size."""
+    found: list[bytes] = []
+    sizes: list[int] = []
     for block in blocks(data):
         lines = block.split(b"\n")
         if not lines[-1]:
             lines.pop()
         found.append(b"".join(map(xxhash.xxh3_128_digest, lines)))
-    return as_numbers(b"".join(found))
+        sizes += map(len, lines)
+    return Hashed(as_numbers(b"".join(found)), sizes)
 
 
 def of_rows(body: Piece, rows: pl.DataFrame) -> pl.DataFrame:
     """`line`, `digest` and `sourced_id` of the rows that were read from a piece."""
-    found = digests(body.data)
+    found = hashed(body.data).digests
     mine = rows.select("line", "sourced_id")
     if rows.height == len(found):
         return mine.with_columns(found).select(READ.names())
     numbered = pl.DataFrame([body.numbers(len(found)).alias("line"), found])
     return mine.join(numbered, on="line", how="left").select(READ.names())
-
-
-def as_numbers(blob: bytes) -> pl.Series:
-    """16 bytes each as one number each."""
-    kind = pl.Array(pl.UInt128, len(blob) // 16)
-    packed = pl.Series("digest", [blob]).bin.reinterpret(dtype=kind, endianness="little")
-    return packed.explode()
 
 
 def unlike(ids: pl.Series) -> pl.Series:
@@ -108,109 +115,6 @@ def context(file: File, profile: str, reading: Reading, aliases: Collection[int]
 
 
 # --- A file against them -------------------------------------------------------------------
-
-
-class Index:
-    """Known digests in ascending parts, and the lines of a file that were found among them."""
-
-    def __init__(self, parts: Iterable[pl.Series]) -> None:
-        self.parts = list(joined(part for part in parts if len(part)))
-        self._found: list[pl.Series] = []
-
-    def find(self, digests: pl.Series) -> pl.Series:
-        """Which of the next lines are known."""
-        places = self._places(digests)
-        self._found.append(places)
-        return places.is_not_null()
-
-    def unseen(self) -> pl.Series | None:
-        """The known digests that no line has; None where two lines have the same."""
-        found = pl.concat([pl.Series(dtype=pl.UInt32), *self._found]).drop_nulls()
-        seen = pl.repeat(False, sum(map(len, self.parts)), eager=True)  # noqa: FBT003  # a value
-        seen = seen.scatter(found, True)  # noqa: FBT003  # same
-        if seen.sum() != len(found):
-            return None
-        start, unseen = 0, [NONE]
-        for part in self.parts:
-            unseen.append(part.filter(~seen.slice(start, len(part))))
-            start += len(part)
-        return pl.concat(unseen)
-
-    def lines_of(self, digests: pl.Series) -> pl.Series:
-        """Which lines of the file have these digests, counted from 0."""
-        places = self._places(digests)
-        found = pl.concat([pl.Series(dtype=pl.UInt32), *self._found])
-        return found.is_in(places.implode()).fill_null(value=False).arg_true()
-
-    def _places(self, digests: pl.Series) -> pl.Series:
-        """Where each digest stands among all known ones; null: it is not known."""
-        order = digests.arg_sort()
-        ordered = digests.gather(order)
-        firsts = pl.concat([NONE, *(part.slice(0, 1) for part in self.parts)])
-        cuts = ordered.search_sorted(firsts).to_list()
-        before = [*cuts, len(ordered)][0]
-        places, start = [pl.repeat(None, before, dtype=pl.UInt32, eager=True)], 0
-        for part, (begin, end) in zip(self.parts, pairwise([*cuts, len(ordered)]), strict=True):
-            places.append(place(part, ordered.slice(begin, end - begin), start))
-            start += len(part)
-        found = pl.DataFrame([order.alias("order"), pl.concat(places).alias("place")])
-        return found.sort("order").get_column("place")
-
-
-def joined(parts: Iterable[pl.Series]) -> Iterator[pl.Series]:
-    """Fewer, larger parts: each costs a look, and to join all of them would take them twice."""
-    waiting: list[pl.Series] = []
-    for part in parts:
-        waiting.append(part)
-        if sum(map(len, waiting)) > JOINED:
-            yield pl.concat(waiting, rechunk=True)
-            waiting = []
-    if waiting:
-        yield pl.concat(waiting, rechunk=True)
-
-
-def place(part: pl.Series, digests: pl.Series, start: int) -> pl.Series:
-    """Where each digest stands in an ascending part that begins at `start`."""
-    near = part.search_sorted(digests).clip(0, len(part) - 1)
-    frame = pl.DataFrame({"at": near + start, "same": part.gather(near) == digests})
-    return frame.select(pl.when("same").then("at")).to_series().cast(pl.UInt32)
-
-
-class Ranges:
-    """Known digests that are too many to have at hand, and the lines of a file in the same ranges.
-
-    The lines wait on disk until the file was seen; then one range is looked at after the other.
-    """
-
-    def __init__(self, known: Callable[[], Iterable[pl.Series]], folder: Path, ranges: int) -> None:
-        self._known, self._ranges, self._lines = known, ranges, 0
-        self._seen = Spool(folder, SEEN, part=places_of(ranges), partitions=ranges)
-
-    def add(self, digests: pl.Series) -> None:
-        """Take the next lines."""
-        at = pl.int_range(self._lines, self._lines + len(digests), dtype=pl.UInt32, eager=True)
-        self._seen.add(pl.DataFrame([at.alias("at"), digests]))
-        self._lines += len(digests)
-
-    def parted(self) -> tuple[pl.Series, pl.Series] | None:
-        """The lines that are not known, counted from 0, and the known digests that no line has.
-
-        None where two lines have the same known one.
-        """
-        new, missing = [pl.Series(dtype=pl.UInt32)], [NONE]
-        for known, seen in zip(self._known(), self._seen.read(), strict=True):
-            index = Index([known])
-            new.append(seen["at"].filter(~index.find(seen["digest"])))
-            unseen = index.unseen()
-            if unseen is None:
-                return None
-            missing.append(unseen)
-        return pl.concat(new).sort(), pl.concat(missing)
-
-    def lines_of(self, digests: pl.Series) -> pl.Series:
-        """Which lines of the file have these digests, counted from 0."""
-        wanted = pl.col("digest").is_in(digests.implode())
-        return pl.concat(part.filter(wanted)["at"] for part in self._seen.read())
 
 
 class Unknown:
@@ -273,17 +177,17 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A file against the known lines: those it lacks by digest, those to be read."""
+    """A file against the known lines: what it says of them, and its lines to be read."""
 
     known: Known
-    index: Index | Ranges
-    missing: pl.Series
+    lines: Index | Ranges
+    met: Met
     unknown: Unknown
 
     @property
     def news(self) -> int:
-        """How many lines are new or missing."""
-        return len(self.missing) + self.unknown.lines
+        """How many lines are new, missing or there twice."""
+        return len(self.met.missing) + len(self.met.twice) + self.unknown.lines
 
 
 class Lines:
@@ -307,6 +211,22 @@ class Lines:
         """Digest and sourcedId of the known lines, part by part; raises one of UNREADABLE."""
         return self._parts(known, *self._patch(known), KEPT.names())
 
+    def of(self, known: Known, digests: pl.Series) -> pl.DataFrame:
+        """The records that stand on known lines with these digests; raises one of UNREADABLE."""
+        found = [pl.DataFrame(schema=KEPT)]
+        for part in self.records(known) if len(digests) else ():
+            if part.height:
+                near = part["digest"].search_sorted(digests).clip(upper_bound=part.height - 1)
+                there = part[near]
+                found.append(there.filter(there["digest"] == digests))
+        return pl.concat(found)
+
+    def named(self, known: Known, keys: pl.Series) -> pl.DataFrame:
+        """The records with these sourcedIds; raises one of UNREADABLE."""
+        asked = pl.col("sourced_id").is_in(keys.implode())
+        parts = self.records(known) if len(keys) else ()
+        return pl.concat([pl.DataFrame(schema=KEPT), *(part.filter(asked) for part in parts)])
+
     def shelve(self, file: str, written: "Written") -> Known | None:
         """Put the lines of a file that was read whole where they may be kept.
 
@@ -328,10 +248,10 @@ class Lines:
         """Keep the lines of a file of which only unknown ones were read."""
         new = pl.concat([rows for part in written.parts() for rows in part])
         dropped, added = self._patch(found.known)
-        added = pl.concat([added.filter(~added["digest"].is_in(found.missing.implode())), new])
-        dropped = pl.concat([dropped, found.missing])
-        known = found.known
-        records = known.records - len(found.missing) + new.height
+        known, missing = found.known, found.met.missing
+        added = pl.concat([added.filter(~added["digest"].is_in(missing.implode())), new])
+        dropped = pl.concat([dropped, missing])
+        records = known.records - len(missing) + new.height
         folder = self._folder(file)
         if len(dropped) + added.height <= records * PATCHED:
             patch = self._put_patch(folder, dropped, added)
@@ -385,7 +305,7 @@ class Lines:
 
     def _put(self, key: str, rows: pl.DataFrame) -> None:
         buffer = io.BytesIO()
-        rows.write_ipc(buffer, compression="lz4")
+        rows.write_ipc(buffer)  # digests do not compress, UUIDs by a seventh, and it takes time
         obstore.put(self.store, key, buffer.getvalue())
 
     def _get(self, key: str) -> pl.DataFrame:
@@ -395,12 +315,6 @@ class Lines:
 def parts(size: int) -> int:
     """How many parts the lines of a file of so many bytes take."""
     return size // PART + 1
-
-
-def places_of(parts: int) -> pl.Expr:
-    """In which part a digest lies."""
-    place = pl.col("digest") // pl.lit((2**128 - 1) // parts, pl.UInt128)
-    return place.cast(pl.UInt32).clip(upper_bound=parts - 1)  # the very last digest divides out
 
 
 class Book:

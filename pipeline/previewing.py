@@ -114,7 +114,7 @@ def shown(entity: AnyEntity, mode: Mode, source: Source, rows: int, opener: Open
         return result(names, columns, [], findings.all)
     interpreter = Interpreter(file, profile, opener.reading, source.limits)
     read = interpreter.read(body)
-    findings.add([*read.findings, *interpreter.repairs()])
+    findings.add([*interpreter.told(read.seen).findings, *interpreter.repairs()])
     after = read.rows.select(read.rows.columns[: len(columns) + 1])
     return result(names, columns, paired(read.came, after, rows), findings.all)
 

@@ -1,20 +1,24 @@
 """Read the files of a package: bytes to mapped, checked, typed and digested rows, piece by piece.
 
-The reader runs ahead of the database in a thread of its own. Rows with an error are counted and
-left out; after the first error nothing is passed on, for the run will be rejected, but everything
-is still read, so that one attempt names every faulty row.
+The reader runs ahead of the database in a thread of its own, and two more make what can be made of
+a piece alone, two pieces at once; what was seen in them is told, counted and left out in the order
+of the file. Rows with an error are counted and left out; after the first error nothing is passed
+on, for the run will be rejected, but everything is still read, so that one attempt names every
+faulty row.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 from psycopg.types.json import Jsonb
 
 from pipeline import found, lines, text
-from pipeline.ahead import ahead
+from pipeline.ahead import abreast, ahead
 from pipeline.aliases import Aliases
 from pipeline.archive import damage
 from pipeline.claims import SQL, Claim, Watch
@@ -23,13 +27,13 @@ from pipeline.digests import digested
 from pipeline.erasing import returning
 from pipeline.faults import Broken, Findings
 from pipeline.found import Rows
-from pipeline.frames import Beyond, Checker, typed
+from pipeline.frames import Beyond, Checker, Hit, typed
 from pipeline.limits import Limits
-from pipeline.lines import Book
+from pipeline.lines import Book, Hashed
 from pipeline.memory import give_back
 from pipeline.opening import File, Package
 from pipeline.records.owners import owned
-from pipeline.repairs import mender
+from pipeline.repairs import Mended, Repaired, mender
 from pipeline.text import Piece
 from schemas import rules
 from schemas.policy import Reading
@@ -38,29 +42,63 @@ from schemas.rules import Finding
 
 DEPTH = 2
 """Batches that may wait for who stages them."""
+WAITING = 1
+"""Pieces that may wait to be read."""
 BEHIND_HEADER = 2
 """The number of the first line that is a record."""
+Looked = TypeVar("Looked")
 NOTHING_MENDED = pl.Series("line", dtype=pl.Int64)
 
 
-class Read(NamedTuple):
-    """A piece of a file: its rows as they came and as they are to be, and what is wrong with them.
+class Seen(NamedTuple):
+    """What there is to say about a piece of a file, before it is told which of it is said.
 
-    `came` has the columns of the file, `rows` those of its layout; `mended` are the lines that were
-    put right, `beyond` the remarks that are counted only.
+    `lines` are how many there are, `misshapen` those that are no rows, `mended` those that were put
+    right by what was `repaired`; `hits` are the rules that rows break.
+    """
+
+    body: Piece
+    lines: int
+    misshapen: Sequence[Finding]
+    mended: pl.Series
+    repaired: Sequence[Repaired]
+    hits: Sequence[Hit]
+
+
+class Read(NamedTuple):
+    """A piece of a file: its rows as they came and as they are to be, and what was seen of them.
+
+    `came` has the columns of the file, `rows` those of its layout.
     """
 
     came: pl.DataFrame
     rows: pl.DataFrame
-    findings: list[Finding]
-    mended: pl.Series
-    beyond: list[Beyond]
+    seen: Seen
+
+
+class Told(NamedTuple):
+    """What is wrong with a piece; `beyond` are the remarks that are counted only."""
+
+    findings: Sequence[Finding]
+    beyond: Sequence[Beyond]
+
+
+class Made(NamedTuple):
+    """What becomes of a piece whatever stands in the others: its typed rows, and their lines.
+
+    Rows with an error are among them. `known` is None where no lines are kept.
+    """
+
+    seen: Seen
+    rows: pl.DataFrame
+    known: pl.DataFrame | None
 
 
 class Interpreter:
     """How the lines of one file are understood: parsed, mapped, put right, checked.
 
-    What a line becomes depends on nothing but the line and what stands in `lines.context`.
+    What a line becomes depends on nothing but the line and what stands in `lines.context`. So
+    pieces may be read beside each other; what is said of them is said in their order.
     """
 
     def __init__(self, file: File, profile: Profile, reading: Reading, limits: Limits) -> None:
@@ -72,14 +110,22 @@ class Interpreter:
         """What becomes of whole lines without the header; those with an error are still there."""
         file = self._file
         came, misshapen = text.records(body, file.columns, file.source.name, self._limits)
-        rows, mended = file.mapped(came), NOTHING_MENDED
+        rows, mended, repaired = Mended(file.mapped(came), NOTHING_MENDED, ())
         if self._mender:
-            rows, mended = self._mender.mend(rows)
-        wrong, beyond = self._checker.findings(rows), self._checker.taken()
+            rows, mended, repaired = self._mender.mend(rows)
+        lines = came.height + len(misshapen)
+        hits = self._checker.hits(rows)
+        return Read(came, rows, Seen(body, lines, misshapen, mended, repaired, hits))
+
+    def told(self, seen: Seen) -> Told:
+        """What is said of the next piece."""
+        if self._mender:
+            self._mender.count(seen.repaired)
+        wrong, beyond = self._checker.told(seen.hits), self._checker.taken()
         # What a misshapen line begins with is its sourcedId only where OneRoster has put it there.
-        if file.plan:
-            return Read(came, rows, [*misshapen, *file.plan.told(wrong)], mended, beyond)
-        return Read(came, rows, [*owned(body, [*misshapen, *wrong])], mended, beyond)
+        if self._file.plan:
+            return Told([*seen.misshapen, *self._file.plan.told(wrong)], beyond)
+        return Told(owned(seen.body, [*seen.misshapen, *wrong]), beyond)
 
     def repairs(self) -> Iterator[Finding]:
         """What was put right, when all was read."""
@@ -119,16 +165,22 @@ class Reader:
         """The good rows on these lines of a file that was scanned."""
         yield from ahead(self._rows(file, lines))
 
-    def scan(self, file: File) -> Iterator[tuple[Piece, pl.Series]]:
-        """Every line behind the header with its digest; nothing is parsed or checked.
+    def scan(self, file: File, look: Callable[[Piece, Hashed], Looked]) -> Iterator[Looked]:
+        """What a look at every line behind the header finds; nothing is parsed or checked.
 
-        Raises Broken where the file cannot be read.
+        `look` is given whole lines and their digests, of two pieces at once. Raises Broken where
+        the file cannot be read.
         """
-        for body in bodies(file):
-            digests = lines.digests(body.data)
-            self.rows[file.entity.file] += len(digests)
-            self._advance(file, body.read)
-            yield body, digests
+
+        def seen(body: Piece) -> tuple[int, int, Looked]:
+            hashed = lines.hashed(body.data)
+            return body.read, len(hashed.sizes), look(body, hashed)
+
+        with closing(abreast(seen, bodies(file))) as made:
+            for read, count, looked in made:
+                self.rows[file.entity.file] += count
+                self._advance(file, read)
+                yield looked
         give_back()
 
     def only(self, file: File, at: pl.Series) -> Iterator[Piece]:
@@ -161,7 +213,7 @@ class Reader:
     def _file(self, file: File) -> Iterator[pl.DataFrame]:
         name = file.entity.file
         try:
-            yield from self._rows(file, self._counted(file))
+            yield from self._rows(file, bodies(file), counted=True)
         except Broken as broken:
             self.findings.broke(damage(file.source) or broken.finding)
         else:
@@ -171,37 +223,48 @@ class Reader:
             book.rest()
         give_back()
 
-    def _counted(self, file: File) -> Iterator[Piece]:
-        """The file; rows count before they are handed on, for who stages them tells how many."""
-        for body in bodies(file):
-            self.rows[file.entity.file] += body.height
-            self._advance(file, body.read)
-            yield body
-
-    def _rows(self, file: File, bodies: Iterator[Piece]) -> Iterator[pl.DataFrame]:
+    def _rows(
+        self, file: File, bodies: Iterator[Piece], *, counted: bool = False
+    ) -> Iterator[pl.DataFrame]:
+        """The good rows of the pieces: made beside each other, told in their order."""
         interpreter = Interpreter(file, self.package.profile, self.reading, self.limits)
-        for body in bodies:
-            yield self._good(file, interpreter, body)
+        good = partial(self._good, file, interpreter, counted=counted)
+        with closing(abreast(partial(self._made, file, interpreter), bodies)) as made:
+            yield from map(good, made)
         self._add(file.entity.file, interpreter.repairs())
 
-    def _good(self, file: File, interpreter: Interpreter, body: Piece) -> pl.DataFrame:
-        """The good rows of a piece. What it took to find them goes before the next is begun."""
-        name, read = file.entity.file, interpreter.read(body)
-        self.mended[name].update(read.mended)
-        self._add(name, self.kept.told(file, body, read.findings))
-        for beyond in read.beyond:
+    def _made(self, file: File, interpreter: Interpreter, body: Piece) -> Made:
+        """All that can be made of a piece alone. What it took goes before the next is begun."""
+        _, rows, seen = interpreter.read(body)
+        rows = typed(file.entity, file.layout, file.mode, rows)
+        if self.aliases:  # which are met in the order of the file
+            return Made(seen, rows, None)
+        rows = digested(rows)
+        booked = file.entity.file in self.books
+        return Made(seen, rows, lines.of_rows(body, rows) if booked else None)
+
+    def _good(
+        self, file: File, interpreter: Interpreter, made: Made, *, counted: bool
+    ) -> pl.DataFrame:
+        """The good rows of a piece, when those before it are told."""
+        name, body = file.entity.file, made.seen.body
+        if counted:  # before they are handed on, for who stages them tells how many
+            self.rows[name] += made.seen.lines
+            self._advance(file, body.read)
+        findings, beyonds = interpreter.told(made.seen)
+        self.mended[name].update(made.seen.mended)
+        self._add(name, self.kept.told(file, body, findings))
+        for beyond in beyonds:
             self.findings.count(beyond.kind, beyond.schools)
             if name in self.books:
                 self.counted[name].append(beyond.lines.cast(pl.UInt32))  # there may be millions
-        rows = self.findings.sift(file.entity, read.rows)
-        good = digested(self._by_hub_ids(file, typed(file.entity, file.layout, file.mode, rows)))
+        good = self.findings.sift(file.entity, made.rows)
+        if self.aliases:
+            good = digested(self.aliases.translate(file.entity, good))
         if book := self.books.get(name):
-            book.add(lines.of_rows(body, good))
+            sifted = good is not made.rows
+            book.add(lines.of_rows(body, good) if sifted or made.known is None else made.known)
         return good
-
-    def _by_hub_ids(self, file: File, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows by the ids under which the hub knows the records."""
-        return self.aliases.translate(file.entity, rows) if self.aliases else rows
 
     def _add(self, name: str, findings: Iterable[Finding]) -> None:
         for finding in findings:
@@ -217,7 +280,7 @@ class Reader:
 
 def bodies(file: File) -> Iterator[Piece]:
     """The file without its header, in pieces made ahead."""
-    for number, piece in enumerate(ahead(text.pieces(file.source))):
+    for number, piece in enumerate(ahead(text.pieces(file.source), WAITING)):
         body = text.split_header(piece, file.source.name)[1] if number == 0 else piece
         if body.data:
             yield body

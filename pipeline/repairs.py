@@ -10,9 +10,9 @@ A `tobedeleted` in bulk is not put right: dropping it would bring back whom the 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -107,7 +107,7 @@ def settle(source: Source) -> tuple[Source, list[Finding]]:
 
 def in_cp932(source: Source) -> tuple[int, int] | None:
     """The first line that is not UTF-8, and the number of those that are not ASCII."""
-    if utf8(source) or next(iter(source.chunks()), b"").startswith(text.BOM):
+    if utf8(source) or b"".join(next(iter(source.chunks()), [])).startswith(text.BOM):
         return None
     common: set[Encoding] = {"cp932", "euc_jp"}
     first = count = 0
@@ -213,8 +213,27 @@ MAKERS: Mapping[Repair, Maker] = {
 """The repairs of cells, each in the order in which it sees what the ones before have left."""
 
 
+class Repaired(NamedTuple):
+    """A repair that a piece needed, in how many cells, and the first line."""
+
+    repair: Repair
+    cells: int
+    line: int
+
+
+class Mended(NamedTuple):
+    """The rows of a piece put right, the lines that were not right, and what was done."""
+
+    rows: pl.DataFrame
+    lines: pl.Series
+    repaired: Sequence[Repaired]
+
+
 class Mender:
-    """The repairs of one file, ready for its pieces; counts what it has put right."""
+    """The repairs of one file, ready for its pieces.
+
+    Pieces may be mended beside each other; what was put right is counted in their order.
+    """
 
     def __init__(
         self,
@@ -238,9 +257,9 @@ class Mender:
         )
         self._steps = [cells for cells in made if cells]
 
-    def mend(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
-        """The rows (`line` and text columns) put right, and the lines that were not right."""
-        touched = [pl.Series("line", dtype=pl.Int64)]
+    def mend(self, rows: pl.DataFrame) -> Mended:
+        """The rows (`line` and text columns) put right."""
+        touched, repaired = [pl.Series("line", dtype=pl.Int64)], []
         for cells in self._steps:
             flags = rows.select(
                 cell.where.fill_null(value=False).alias(cell.name) for cell in cells
@@ -251,7 +270,7 @@ class Mender:
                 any_of_them = flags.select(pl.any_horizontal(c.name for c in needed)).to_series()
                 lines = rows["line"].filter(any_of_them)
                 touched.append(lines)
-                self._count(needed[0].repair, sum(hits.values()), lines[0])
+                repaired.append(Repaired(needed[0].repair, sum(hits.values()), lines[0]))
                 rows = rows.with_columns(
                     pl.when(flags[cell.name])
                     .then(cell.becomes)
@@ -259,11 +278,13 @@ class Mender:
                     .alias(cell.name)
                     for cell in needed
                 )
-        return rows, pl.concat(touched).unique()
+        return Mended(rows, pl.concat(touched).unique(), repaired)
 
-    def _count(self, repair: Repair, cells: int, line: int) -> None:
-        self.counts[repair] += cells
-        self._first.setdefault(repair, line)
+    def count(self, repaired: Iterable[Repaired]) -> None:
+        """Count what was put right in the next piece."""
+        for repair, cells, line in repaired:
+            self.counts[repair] += cells
+            self._first.setdefault(repair, line)
 
     def findings(self) -> Iterator[Finding]:
         """One for each repair that was needed, when all was read."""

@@ -86,10 +86,21 @@ def view(db: Connection, entity: AnyEntity, tenant_id: int) -> None:
 
 def copy_rows(db: Connection, entity: AnyEntity, batches: "Iterable[pl.DataFrame]") -> int:
     """COPY digested rows to the staging table; answer how many."""
+    return copied(db, of_rows(db, entity), batches)
+
+
+def copy_text(db: Connection, entity: AnyEntity, rows: Iterable[bytes]) -> None:
+    """The same of rows that are text already (`text_of`), some at a time."""
+    with db.cursor().copy(of_rows(db, entity)) as copy:
+        for text in rows:
+            copy.write(text)
+
+
+def of_rows(db: Connection, entity: AnyEntity) -> Composed:
+    """How rows come to the staging table."""
     columns = SQL(", ").join(map(Identifier, ["line", *names(entity)]))
     rows, _ = places(db, entity)
-    statement = SQL("copy {} ({}) from stdin (format csv)").format(rows, columns)
-    return copied(db, statement, batches)
+    return SQL("copy {} ({}) from stdin (format csv)").format(rows, columns)
 
 
 def copy_gone(db: Connection, entity: AnyEntity, batches: "Iterable[pl.DataFrame]") -> int:
@@ -99,13 +110,18 @@ def copy_gone(db: Connection, entity: AnyEntity, batches: "Iterable[pl.DataFrame
 
 
 def copied(db: Connection, statement: Composed, batches: "Iterable[pl.DataFrame]") -> int:
-    """Polars writes the CSV that PostgreSQL reads: a null is a blank without quotes."""
+    """COPY rows; answer how many."""
     rows = 0
     with db.cursor().copy(statement) as copy:
         for batch in batches:
-            copy.write(batch.write_csv(include_header=False).encode())
+            copy.write(text_of(batch))
             rows += batch.height
     return rows
+
+
+def text_of(rows: "pl.DataFrame") -> bytes:
+    """Polars writes the CSV that PostgreSQL reads: a null is a blank without quotes."""
+    return rows.write_csv(include_header=False).encode()
 
 
 def drop_unchanged(db: Connection, entity: AnyEntity, tenant_id: int) -> None:

@@ -17,6 +17,7 @@ from pipeline import encodings
 from pipeline.archive import Source
 from pipeline.faults import Broken
 from pipeline.limits import Limits
+from pipeline.shape import alike
 from schemas import rules
 from schemas.rules import Finding, Rule
 
@@ -87,23 +88,32 @@ def whole_lines(source: Source) -> Iterator[Piece]:
     """The file in pieces of whole lines as they came, but for the BOM."""
     rest, line, read = b"", 1, 0
     for number, chunk in enumerate(source.chunks()):
-        read += len(chunk)
-        data = opened(chunk, source.name) if number == 0 else chunk
-        end = data.rfind(b"\n") + 1
-        if end == 0:
-            rest += data
+        read += sum(map(len, chunk))
+        ended, begun = parted(chunk)
+        # One copy: at these sizes the pages of each further one cost more than its bytes.
+        data = b"".join((rest, *ended, *(() if ended else begun)))
+        if number == 0:
+            data = opened(data, source.name)
+        if not ended:
+            rest = data
             if len(rest) > source.limits.row_max:
                 raise Broken(endless(rest, source, line))
             continue
-        # One copy: at these sizes the pages of each further one cost more than its bytes.
-        whole = b"".join((rest, memoryview(data)[:end]))
-        rest = data[end:]
-        yield Piece(whole, line, read)
-        line += whole.count(b"\n")
+        rest = b"".join(begun)
+        yield Piece(data, line, read)
+        line += data.count(b"\n")
     if line == 1 and not rest:
         raise Broken(Finding(rule=rules.text.EMPTY, file=source.name))
     if rest:
         yield Piece(rest, line, read)
+
+
+def parted(blocks: list[bytes]) -> tuple[list[bytes | memoryview], list[bytes]]:
+    """Blocks up to the end of the last whole line, and those behind it."""
+    for at, block in reversed([*enumerate(blocks)]):
+        if end := block.rfind(b"\n") + 1:
+            return [*blocks[:at], memoryview(block)[:end]], [block[end:], *blocks[at + 1 :]]
+    return [], blocks
 
 
 def opened(chunk: bytes, name: str) -> bytes:
@@ -136,6 +146,8 @@ def blocks(data: bytes) -> Iterator[bytes]:
 
 def decoded(data: bytes, source: Source, first: int) -> bytes:
     """Whole lines in UTF-8; raises Broken at the first that is not in the source's encoding."""
+    if data.isascii():  # which is the same in all of them
+        return data
     texts, start = [], 0
     for block in blocks(data):
         try:
@@ -165,6 +177,8 @@ def records(
     piece: Piece, columns: tuple[str, ...], name: str, limits: Limits
 ) -> tuple[pl.DataFrame, list[Finding]]:
     """The rows of a piece as text, with their `line`, and the findings of those left out."""
+    if count := alike(piece.data, len(columns), limits.row_max):
+        return parsed(piece.data, columns, piece.numbers(count)), []
     lines = piece.lines()
     numbers = piece.numbers(len(lines))
     good = well_formed(lines, len(columns), limits)

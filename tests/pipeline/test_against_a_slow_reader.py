@@ -580,7 +580,7 @@ PLANTED: Mapping[str, tuple[object, str, object]] = {
     "every line is well formed": (text, "well_formed", lambda lines, *_: lines.is_not_null()),
     "bytes that are no text are dropped": (text, "decoded", lossy),
     "every header is right": (header, "check", nothing),
-    "every value is right": (Checker, "findings", lambda *_: []),
+    "every value is right": (Checker, "hits", lambda *_: []),
     "the manifest is not compared with the zip": (manifest, "mismatched", nothing),
     "blanks are trimmed": (
         text,
@@ -687,7 +687,8 @@ def test_repairs_are_those_of_the_slow_reader() -> None:
         frame = frame.with_columns(pl.all().replace("", None))
         frame = frame.insert_column(0, pl.Series("line", range(2, 2 + len(rows)), dtype=pl.Int64))
         mender = Mender(User, shape, mode, MAKERS)
-        found, lines = mender.mend(frame)
+        found, lines, repaired = mender.mend(frame)
+        mender.count(repaired)
         counts: dict[str, int] = {}
         touched = set()
         for number, row in enumerate(rows):

@@ -25,6 +25,7 @@ from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Demographics, Role, User
 from schemas.roster.resources import Resource
 from schemas.roster.teaching import Class, Enrollment
+from schemas.rules import Finding
 from schemas.runs import Mode
 
 Copied: TypeAlias = Callable[[AnyColumn, list[str]], list[Any]]
@@ -249,12 +250,17 @@ def frame(column: AnyColumn, *values: str | None) -> tuple[AnyEntity, Any, pl.Da
     return entity, shape, rows.select(pl.int_range(2, len(values) + 2).alias("line"), *shape.names)
 
 
+def found_by(checker: Checker, rows: pl.DataFrame) -> list[Finding]:
+    """What a checker says of the next piece."""
+    return checker.told(checker.hits(rows))
+
+
 def broken(
     column: AnyColumn, value: str | None, mode: Mode = "bulk", profile: Profile = V1_2_1
 ) -> list[str]:
     """The rules that a cell breaks."""
     entity, shape, rows = frame(column, value)
-    found = Checker(entity, shape, mode, profile, 32 * 1024).findings(rows)
+    found = found_by(Checker(entity, shape, mode, profile, 32 * 1024), rows)
     spelled = JP_1_2_1.spelling.get(column, column.csv)
     return [finding.rule.id for finding in found if finding.column == spelled]
 
@@ -381,7 +387,7 @@ def test_every_required_column_is_required_and_no_other(entity: AnyEntity) -> No
     rows = pl.DataFrame([dict.fromkeys(shape.names)], schema=dict.fromkeys(shape.names, pl.String))
     rows = rows.insert_column(0, pl.Series("line", [7]))
     for mode in ("bulk", "delta"):
-        found = Checker(entity, shape, mode, V1_2_1, 100).findings(rows)
+        found = found_by(Checker(entity, shape, mode, V1_2_1, 100), rows)
         state = {"status", "dateLastModified"} if mode == "delta" else set()
         assert {f.rule.id for f in found} == {"value.required"}
         assert {f.column for f in found} == state | {
@@ -393,7 +399,7 @@ def test_every_required_column_is_required_and_no_other(entity: AnyEntity) -> No
 @pytest.mark.parametrize("size", [300, 301])
 def test_a_value_may_have_as_many_bytes_as_the_limit(size: int) -> None:
     entity, shape, rows = frame(Org.name, "表" * (size // 3) + "x" * (size % 3))
-    found = Checker(entity, shape, "bulk", JP_1_2_1, 300).findings(rows)
+    found = found_by(Checker(entity, shape, "bulk", JP_1_2_1, 300), rows)
     sizes = [(f.rule.id, f.line, f.column) for f in found if f.rule.id == "csv.field_size"]
     assert sizes == ([("csv.field_size", 2, "name")] if size > 300 else [])
 
@@ -402,14 +408,16 @@ def test_a_long_unknown_value_is_named_by_its_header() -> None:
     shape = layout(Org, (*V1_2_1.header(Org), "metadata.x"))
     cells = {**dict.fromkeys(shape.names, "x"), "metadata.x": "y" * 101}
     rows = pl.DataFrame([cells]).insert_column(0, pl.Series("line", [2]))
-    found = Checker(Org, shape, "bulk", V1_2_1, 100).findings(rows)
+    found = found_by(Checker(Org, shape, "bulk", V1_2_1, 100), rows)
     assert [f.column for f in found if f.rule.id == "csv.field_size"] == ["metadata.x"]
 
 
 def test_a_finding_keeps_the_value_cut_and_names_the_record() -> None:
     entity, shape, rows = frame(Org.type, "𠮷" * 500)
     (found,) = [
-        f for f in Checker(entity, shape, "bulk", V1_2_1, 9999).findings(rows) if f.column == "type"
+        f
+        for f in found_by(Checker(entity, shape, "bulk", V1_2_1, 9999), rows)
+        if f.column == "type"
     ]
     assert (found.value, found.sourced_id, found.line) == ("𠮷" * 200, FILLED, 2)
     assert "department, school, district, local, state, national, ext:…" in found.message()["en"]
@@ -421,7 +429,7 @@ def test_findings_come_in_the_order_of_lines() -> None:
         [{**dict.fromkeys(shape.names), "sourced_id": key} for key in ("a b", "c", "d e")],
         schema=dict.fromkeys(shape.names, pl.String),
     ).insert_column(0, pl.Series("line", [2, 3, 4]))
-    lines = [f.line for f in Checker(Org, shape, "bulk", V1_2_1, 9).findings(rows)]
+    lines = [f.line for f in found_by(Checker(Org, shape, "bulk", V1_2_1, 9), rows)]
     assert lines == sorted(lines, key=lambda line: line or 0)
     assert {*lines} == {2, 3, 4}
 

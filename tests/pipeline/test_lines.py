@@ -1,7 +1,9 @@
 """Lines that are known: what they save, and when nobody may rely on them."""
 
+import json
 import random
-from pathlib import Path
+from collections.abc import Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -9,13 +11,14 @@ import polars as pl
 import pytest
 import xxhash
 
-from pipeline import lines, opening, reading, text
+from pipeline import compare, lines, lookup, opening, reading, text
 from pipeline.claims import Watch
 from pipeline.faults import Findings
 from pipeline.limits import Limits
+from tests.pipeline.conftest import NOTHING
 
 if TYPE_CHECKING:
-    from tests.pipeline.conftest import Book, District, Package
+    from tests.pipeline.conftest import Book, District, Hub, Package
 
 
 @pytest.fixture
@@ -38,10 +41,10 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return parsed
 
 
-@pytest.fixture(params=[lines.AT_HAND, 0], ids=["at hand", "in ranges"])
+@pytest.fixture(params=[lookup.AT_HAND, 0], ids=["at hand", "in ranges"])
 def at_hand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Known lines are searched while the file streams by, or range by range when it was seen."""
-    monkeypatch.setattr(lines, "AT_HAND", request.param)
+    monkeypatch.setattr(lookup, "AT_HAND", request.param)
 
 
 @pytest.fixture(params=[0.0, 1.0], ids=["a new base", "a patch"])
@@ -54,63 +57,22 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_digest_of_every_line_is_told_whatever_ends_it() -> None:
     for data in (b"a,b\r\nc,d\r\n", b"a,b\r\nc,d\r"):
         expected = [xxhash.xxh3_128_digest(line) for line in (b"a,b\r", b"c,d\r")]
-        assert [number.to_bytes(16, "little") for number in lines.digests(data)] == expected
+        found = lines.hashed(data)
+        assert [number.to_bytes(16, "little") for number in found.digests] == expected
 
 
-def numbers(*values: int) -> pl.Series:
-    return pl.Series("digest", values, dtype=pl.UInt128)
-
-
-class TestIndex:
-    @pytest.fixture
-    def index(self) -> lines.Index:
-        return lines.Index([numbers(3, 5), numbers(), numbers(2**64, 2**127, 2**128 - 1)])
-
-    def test_a_digest_is_found_in_whichever_part_it_lies(self, index: lines.Index) -> None:
-        asked = numbers(2**128 - 1, 4, 3, 0, 2**64 + 1, 5, 2**64, 6)
-        known = [True, False, True, False, False, True, True, False]
-        assert index.find(asked).to_list() == known
-        unseen = index.unseen()
-        assert unseen is not None
-        assert unseen.to_list() == [2**127]
-        assert index.lines_of(numbers(5)).to_list() == [5]
-
-    def test_a_known_line_that_stands_twice_leaves_nothing_to_be_told(
-        self, index: lines.Index
-    ) -> None:
-        index.find(numbers(3, 4))
-        index.find(numbers(3))
-        assert index.unseen() is None
-
-    def test_without_known_lines_none_is_found(self) -> None:
-        index = lines.Index([numbers()])
-        assert index.find(numbers(1, 2)).to_list() == [False, False]
-
-
-@pytest.mark.parametrize("ranges", [1, 3, 7])
-def test_ranges_tell_the_same_as_an_index(tmp_path: Path, ranges: int) -> None:
-    drawn = random.Random(ranges)
-    known = sorted({drawn.getrandbits(128) for _ in range(400)})
-    file = [*drawn.sample(known, 300), *(drawn.getrandbits(128) for _ in range(50))]
-    drawn.shuffle(file)
-    index = lines.Index([numbers(*known)])
-    whole = numbers(*known).to_frame()
-    parts = [whole.filter(lines.places_of(ranges) == part)["digest"] for part in range(ranges)]
-    told = lines.Ranges(lambda: parts, tmp_path / "seen", ranges)
-    new: list[bool] = []
-    for start in range(0, len(file), 60):
-        new += (~index.find(numbers(*file[start : start + 60]))).to_list()
-        told.add(numbers(*file[start : start + 60]))
-    parted, unseen = told.parted(), index.unseen()
-    assert parted is not None
-    assert unseen is not None
-    assert parted[0].to_list() == [at for at, is_new in enumerate(new) if is_new]
-    assert parted[1].to_list() == unseen.to_list()
-    for digest in (known[0], known[200], known[-1]):
-        asked = numbers(digest)
-        assert told.lines_of(asked).to_list() == index.lines_of(asked).to_list()
-    told.add(numbers(next(each for each in file if each in known)))
-    assert told.parted() is None, "a known line stands twice"
+def test_chosen_lines_of_a_hashed_piece_are_those_of_the_piece() -> None:
+    for data in (
+        b"a,b\r\n\n\xe3\x81\x82,d\r\nlast\n",
+        b"a,b\r\n\n\xe3\x81\x82,d\r\nlast",
+        b"x" * 99,
+    ):
+        body, found = text.Piece(data, 7, 0), lines.hashed(data)
+        for which in product([False, True], repeat=len(found.sizes)):
+            chosen = found.chosen(body, pl.Series(which))
+            expected = body.chosen(body.numbers(len(which)).filter(pl.Series(which)))
+            assert chosen.data == expected.data
+            assert chosen.numbers(chosen.height).equals(expected.numbers(expected.height))
 
 
 def test_chosen_lines_are_found_in_whichever_piece_they_lie(
@@ -191,3 +153,99 @@ class TestUnchanged:
         done = district.push(twice)
         (finding,) = [each for each in done.findings if each.rule == "record.duplicate"]
         assert finding.line == len(twice.rows["users"]) + 1
+
+
+# --- Against values ------------------------------------------------------------------------
+
+
+def schools(seed: random.Random, names: dict[str, str]) -> bytes:
+    """A file of orgs: schools that stay, change, go, come and stand twice, in this text or that."""
+    rows: list[tuple[str, str]] = []
+    doubles = seed.random() < 0.5
+    for number in range(12):
+        key, now = f"school-{number}", names.get(f"school-{number}", "東")
+        match seed.choice(["same"] * 9 + ["other", "away"] + ["twice", "both", "thrice"] * doubles):
+            case "same":
+                rows.append((key, now))
+            case "other":
+                rows.append((key, seed.choice(["西", "中"])))
+            case "twice":
+                rows += [(key, now), (key, now)]
+            case "both":
+                rows += [(key, now), (key, "西")]
+            case "thrice":
+                rows += [(key, now), (key, "西"), (key, now)]
+            case _:
+                pass
+    seed.shuffle(rows)
+    quotes = ("", "", "", '"')  # other lines, the same values
+    lines = [f"{key},,,{q}{name}{q},school,," for key, name in rows for q in [seed.choice(quotes)]]
+    header = "sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId"
+    return "\r\n".join([header, *lines]).encode()
+
+
+def hold(hub: "Hub", monkeypatch: pytest.MonkeyPatch, *, skip: bool) -> int:
+    """Push to a district that knows its lines and to one that never does; how often it helped."""
+    monkeypatch.setattr(lines, "MANY", 1.0)
+    monkeypatch.setattr(lines, "PATCHED", 0.5)
+    knows, reads = hub.district(), hub.district()
+    if skip:
+        reading = json.dumps({"reading": {"faulty_rows": "skip", "tolerance": 1.0}})
+        hub.admin.execute(
+            "update districts set policy = policy || %s::jsonb where tenant_id = any(%s)",
+            [reading, [knows.tenant_id, reads.tenant_id]],
+        )
+    seed, helped = random.Random(11), 0
+    package = NOTHING.put("orgs", {"sourcedId": "a"}).bare()
+    for _ in range(10):
+        names = {key: each["name"] for key, each in reads.records("orgs").items()}
+        data = package.zip(orgs=schools(seed, names))
+        helped += len(knows.rows("known_lines"))
+        done = [each.push(data) for each in (knows, reads)]
+        hub.admin.execute("delete from known_lines where tenant_id = %s", [reads.tenant_id])
+        assert done[0].state == done[1].state
+        assert done[0].counts == done[1].counts
+        assert done[0].places == done[1].places
+        assert knows.records("orgs") == reads.records("orgs")
+    return helped
+
+
+@pytest.mark.parametrize(
+    ("at_hand", "skip"),
+    [(lookup.AT_HAND, False), (0, True)],
+    ids=["at hand, rejected", "in ranges, skipped"],
+)
+def test_known_lines_tell_the_same_as_values(
+    hub: "Hub", monkeypatch: pytest.MonkeyPatch, *, at_hand: int, skip: bool
+) -> None:
+    monkeypatch.setattr(lookup, "AT_HAND", at_hand)
+    assert hold(hub, monkeypatch, skip=skip) > 3
+
+
+PLANTED: Mapping[str, tuple[Any, str, object]] = {
+    "a line that stands twice is there once": (
+        lookup.Index,
+        "met",
+        lambda self, met=lookup.Index.met: lookup.Met(met(self).missing, lookup.NONE),
+    ),
+    "no record stands on a known and on an unknown line": (
+        compare.Stored,
+        "among",
+        lambda _, keys: keys.head(0),
+    ),
+    "what changed is gone": (
+        lines.Lines,
+        "of",
+        lambda self, known, digests, of=lines.Lines.of: of(self, known, digests).with_columns(
+            sourced_id=pl.col("sourced_id") + "?"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_planted_bug_is_found(hub: "Hub", monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
+    place, name, instead = PLANTED[bug]
+    monkeypatch.setattr(place, name, instead)
+    with pytest.raises(AssertionError):
+        hold(hub, monkeypatch, skip=True)

@@ -57,7 +57,8 @@ def mend(
     frame = frame.insert_column(0, pl.Series("line", range(2, 2 + len(rows)), dtype=pl.Int64))
     wanted = [repair for repair in ALL if only in ("", repair)]
     own = Mender(entity, shape, mode, wanted)
-    mended, lines = own.mend(frame)
+    mended, lines, repaired = own.mend(frame)
+    own.count(repaired)
     assert mended.columns == frame.columns
     assert mended["line"].equals(frame["line"])
     back = {name: csv for csv, name in names.items()}
@@ -205,7 +206,7 @@ def test_a_count_goes_on_over_the_pieces_of_a_file() -> None:
         blank = dict.fromkeys(shape.names, pl.lit(None, pl.String))
         rows = pl.select(pl.int_range(first, first + 3).alias("line"))
         rows = rows.with_columns(**{**blank, "name": pl.lit("NULL")})
-        own.mend(rows)
+        own.count(own.mend(rows).repaired)
     assert [(f.line, f.facts["count"]) for f in own.findings()] == [(2, 9)]
 
 
@@ -242,7 +243,7 @@ def test_every_flag_and_no_other_column_is_lowered() -> None:
         shape = header.layout(entity, JP_1_2_1.header(entity))
         blank = {"line": pl.Series([2], dtype=pl.Int64)}
         rows = pl.DataFrame({**blank, **{name: ["TRUE"] for name in shape.names}})
-        out, _ = Mender(entity, shape, "delta", ["boolean_case"]).mend(rows)
+        out = Mender(entity, shape, "delta", ["boolean_case"]).mend(rows).rows
         changed: set[Column] = {c for c in shape.columns if out[c.name][0] == "true"}
         assert changed == {c for c in shape.columns if isinstance(c, Flag)}
 

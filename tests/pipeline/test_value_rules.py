@@ -15,6 +15,7 @@ from schemas.roster.gradebook import LineItem, LineItemLearningObjectiveId
 from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Demographics, Role, User, UserProfile
 from schemas.roster.teaching import Class, Course, Enrollment
+from schemas.rules import Finding
 from schemas.runs import Mode
 
 Cells = dict[Column, str | None]
@@ -103,19 +104,24 @@ def checker(entity: AnyEntity, profile: Profile = JP_1_2_1, mode: Mode = "bulk")
     return Checker(entity, shape, mode, profile, 32 * 1024)
 
 
+def found_by(checker: Checker, rows: pl.DataFrame) -> list[Finding]:
+    """What a checker says of the next piece."""
+    return checker.told(checker.hits(rows))
+
+
 def told(
     cells: Cells, profile: Profile = JP_1_2_1, mode: Mode = "bulk"
 ) -> list[tuple[str | None, str]]:
     """What a row says, as column and rule."""
     entity = BY_TABLE[next(iter(cells)).entity]
-    found = checker(entity, profile, mode).findings(frame(entity, cells))
+    found = found_by(checker(entity, profile, mode), frame(entity, cells))
     return [(finding.column, finding.rule.id) for finding in found]
 
 
 @pytest.mark.parametrize("entity", CLEAN, ids=lambda entity: entity.file)
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 def test_a_clean_row_says_nothing(entity: AnyEntity, profile: Profile) -> None:
-    assert checker(entity, profile).findings(frame(entity, {})) == []
+    assert found_by(checker(entity, profile), frame(entity, {})) == []
 
 
 ROLE, TYPE = Role.role, Role.role_type
@@ -379,7 +385,7 @@ def test_a_password_is_never_told() -> None:
     cells: Cells = {User.password: "p" * 40_000, UserProfile.password: "p" * 40_000}
     for column, value in cells.items():
         entity = BY_TABLE[column.entity]
-        (found,) = checker(entity).findings(frame(entity, {column: value}))
+        (found,) = found_by(checker(entity), frame(entity, {column: value}))
         assert (found.rule.id, found.value) == ("csv.field_size", None)
     assert told({UserProfile.password: "ﾊﾟｽﾜｰﾄﾞ"}) == []
 
@@ -440,12 +446,12 @@ def test_what_a_row_says_does_not_depend_on_the_rows_around_it(
         dice.shuffle(cells[name])
     rows = pl.DataFrame(cells, schema=dict.fromkeys(shape.names, pl.String))
     rows = rows.insert_column(0, pl.int_range(2, 62, eager=True).alias("line"))
-    together = checker(entity).findings(rows)
+    together = found_by(checker(entity), rows)
     again = checker(entity)
     parts = [
-        finding for piece in (rows[:7], rows[7:8], rows[8:]) for finding in again.findings(piece)
+        finding for piece in (rows[:7], rows[7:8], rows[8:]) for finding in found_by(again, piece)
     ]
     one = checker(entity)
-    alone = [finding for row in rows.iter_slices(1) for finding in one.findings(row)]
+    alone = [finding for row in rows.iter_slices(1) for finding in found_by(one, row)]
     assert together == parts == alone
     assert len({(f.line, f.column) for f in together}) == len(together) > 60

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,9 @@ def test_what_was_put_in_comes_out_with_zip64_where_a_number_has_no_room(
     path.write_bytes(data)
     sources, findings = package(path, Limits(zip_ratio=100_000))
     assert findings == []
-    read = {name: b"".join(source.chunks()) for name, source in sources.items()}
+    read = {
+        name: b"".join(chain.from_iterable(source.chunks())) for name, source in sources.items()
+    }
     assert read["users.csv"] == b"".join(FILES["users.csv"])
 
 
