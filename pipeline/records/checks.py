@@ -507,9 +507,7 @@ CHECKS: tuple[Check, ...] = (
             "homes": "select line, sourced_id, home_class from after_users"
             " where home_class is not null",
         },
-        few={
-            "at_home": Few(Enrollment, "class_sourced_id", "select distinct home_class from homes")
-        },
+        few={"at_home": Few(Enrollment, "class_sourced_id", "select home_class from homes")},
         sql="""
             select h.line, h.sourced_id, h.home_class as value, h.sourced_id as person
             from homes as h join after_classes as c on c.sourced_id = h.home_class

@@ -40,6 +40,7 @@ SOUGHT: Mapping[str, tuple[str, ...]] = {
     "enrollments": ("sourced_id", "user_sourced_id", "class_sourced_id"),
 }
 """The columns that an index of the stored rows is for, by bytes; of others the sourcedId."""
+SOUGHT_AMONG = SQL(' and {} collate "C" = any (array (select distinct * from ({}) as k))')
 CACHE = 64 * 1024  # KiB of pages
 
 
@@ -232,10 +233,6 @@ class Stored(State):
     def refresh(self) -> None:
         """The change set is another one now."""
         self._changed.clear()
-        for entity in self._looked_up:
-            self.db.execute(
-                SQL("drop table {}").format(Identifier("pg_temp", f"before_{entity.table}"))
-            )
         self._looked_up.clear()
 
     def live(self, entity: AnyEntity, *, untouched: bool) -> Composed:
@@ -265,7 +262,7 @@ class Stored(State):
             among = SQL(" and {} in ({})")
             new += among.format(Identifier("s", near[0]), near[1])
             if self._small and near[0] in SOUGHT.get(entity.table, ("sourced_id",)):
-                among = SQL(' and {} collate "C" = any (array ({}))')
+                among = SOUGHT_AMONG
             old += among.format(Identifier("l", near[0]), near[1])
         return SQL("{} union all {}").format(new, old)
 
@@ -283,7 +280,7 @@ class Stored(State):
 
     def few(self, entity: AnyEntity, columns: Iterable[str], keys: Keys) -> Composable:
         """Staged rows; an array is looked up in an index, however large the planner thinks it."""
-        among = SQL(" and {} = any (array ({}))" if self.loaded else " and {} in ({})")
+        among = SOUGHT_AMONG if self.loaded else SQL(" and {} in ({})")
         return SQL("{}{}").format(
             self.after(entity, columns, None), among.format(Identifier("s", keys[0]), keys[1])
         )
@@ -304,6 +301,7 @@ class Stored(State):
         """The stored rows that are replaced or go: looked up once for all that ask for them."""
         table = Identifier("pg_temp", f"before_{entity.table}")
         if entity not in self._looked_up:
+            self.db.execute(SQL("drop table if exists {}").format(table))
             look = SQL("""
                 create temporary table {name} on commit drop as
                 select {columns} from {live} as l join (
