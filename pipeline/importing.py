@@ -13,17 +13,12 @@ it begins again, and is staged like any other.
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from uuid import UUID
 
-import polars as pl
 from obstore.store import ObjectStore
 
 from pipeline import aliases, claims, loads, mapping, proposals, rekey, stage
@@ -33,8 +28,8 @@ from pipeline.database import Connection, tenant
 from pipeline.erasing import returning
 from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Findings, TooMany
+from pipeline.first import Again, FirstLoad
 from pipeline.guard import Guard
-from pipeline.lanes import DOUBLED, Lanes, Rows
 from pipeline.limits import Limits
 from pipeline.lines import Lines
 from pipeline.merge import Merge
@@ -43,11 +38,9 @@ from pipeline.proposals import Tally
 from pipeline.publish import publish, refresh, settled
 from pipeline.reading import Reader
 from pipeline.records.settling import Settling
-from pipeline.records.sieve import Sieve
-from pipeline.targets import Targets
 from schemas.events import Emit, FileAdvanced, RunEnded, RunStarted, StageStarted
 from schemas.policy import Policy, Reading
-from schemas.roster import ROSTERING, AnyEntity
+from schemas.roster import ROSTERING
 from schemas.runs import Counts, Stage
 
 SHOWN = 1000  # findings of one kind between records
@@ -57,16 +50,6 @@ TEMP_BUFFERS = "64MB"
 
 class Refused(Exception):
     """The data has errors: what was done so far is taken back."""
-
-
-class Again(Exception):
-    """What a first load has brought in is taken back, and the package is read again and staged.
-
-    `kept`: it is to be shown first, so it is staged where it is kept.
-    """
-
-    def __init__(self, *, kept: bool) -> None:
-        self.kept = kept
 
 
 @dataclass(slots=True)
@@ -83,20 +66,24 @@ class Import:
     store: ObjectStore | None = None
     findings: Findings = field(init=False)
     reader: Reader = field(init=False)
+    first: FirstLoad = field(init=False)
     counts: dict[str, Counts] = field(init=False, default_factory=dict)
-    sound: set[str] = field(init=False, default_factory=set)
-    seen: Sieve = field(init=False, default_factory=Sieve)
     rejected: Mapping[str, int] = field(init=False, default_factory=dict)
     withheld: bool = field(init=False, default=False)
     staged: bool = field(init=False, default=False)
     token: UUID | None = field(init=False, default=None)
-    indexed: set[AnyEntity] = field(init=False, default_factory=set)
     superseded: list[UUID] = field(init=False, default_factory=list)
     left_out: LeftOut = field(init=False, default_factory=LeftOut)
 
     def __post_init__(self) -> None:
+        self._anew()
+
+    def _anew(self) -> None:
+        """Nothing was read yet."""
         self.findings = Findings(self.limits.findings_max)
         self.reader = Reader(Package(), self.watch, self.findings, self.limits)
+        self.first = FirstLoad(self.db, self.claim, self.reader, self.watch, self._tell)
+        self.counts, self.rejected = {}, {}
 
     def run(self) -> RunEnded:
         """Bring the roster to the state of the package, show what that would change, or neither."""
@@ -133,10 +120,7 @@ class Import:
         self.staged, self.withheld = True, kept
         self.folder /= "again"
         self.folder.mkdir()
-        self.findings = Findings(self.limits.findings_max)
-        self.reader = Reader(Package(), self.watch, self.findings, self.limits)
-        self.counts, self.sound, self.rejected, self.indexed = {}, set(), {}, set()
-        self.seen = Sieve()
+        self._anew()
 
     def _steps(self) -> RunEnded:
         base, decided = loads.lock(self.db, self.claim, self.token)
@@ -151,7 +135,7 @@ class Import:
         guard.opened(self.reader.package)
         kept = review or self.withheld or bool(guard.reasons)
         first = base == 0 and policy.reading.faulty_rows == "reject"
-        straight = first and not kept and self._straight()
+        straight = first and not kept and self.first.may_go_straight(self.token)
         if base == 0 and not straight:
             loads.take_back(self.db, self.claim.tenant_id)
         if kept:
@@ -163,7 +147,7 @@ class Import:
         if straight:
             self._load(merge, changes)
         elif first:
-            self._stage(kept=kept)
+            self.first.staged(kept=kept)
         else:
             stage.look_up(self.db)
             for file in self.reader.package.files:
@@ -188,15 +172,6 @@ class Import:
         self._enter("publish")
         changes.keep_lines()
         return self._publish(merge, tally, guard, policy)
-
-    def _straight(self) -> bool:
-        """Whether rows may go straight into their tables: every one of them is a new record."""
-        files = self.reader.package.files
-        return (
-            not self.findings.fatal
-            and all(file.mode != "delta" for file in files if file.entity.kept)
-            and loads.stands(self.db, self.claim.tenant_id, self.token)
-        )
 
     def _leave_out(self, changes: Changes) -> None:
         """Who was erased does not come back with a package."""
@@ -246,7 +221,7 @@ class Import:
             proposals.fall(self.db)
         else:
             proposals.move(self.db, self.claim.id)
-        proposals.seal(self.db, self.claim, indexed=self.indexed)
+        proposals.seal(self.db, self.claim, indexed=self.first.indexed)
         if guard.rekeys:
             rekey.keep(self.db, self.claim)
         claims.hold(self.db, self.claim)
@@ -296,77 +271,17 @@ class Import:
         progress = self.watch.progress[name]
         self.emit(FileAdvanced(run_id=self.claim.id, stage="read", file=name, **progress))
 
-    def _told(self, file: File, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        for rows in batches:
-            self._tell(file)
-            yield rows
-
     def _load(self, merge: Merge, changes: Changes) -> None:
-        """Bring every file in, looking references up beside the database."""
-        token = self.token
-        if token is None:
+        """Bring every file in, and remember its lines."""
+        if self.token is None:
             raise LookupError(self.claim.id)
         for file in self.reader.package.files:
             changes.book(file)
-        try:
-            with (
-                Lanes(self.db, self.claim, token, self.watch.check) as lanes,
-                closing(self._sound()) as rows,
-            ):
-                created = lanes.load(rows)
-        except DOUBLED as error:
-            raise Again(kept=False) from error  # a key stands twice: the rules say on which lines
-        # Every row is looked up in hashes of what was just brought in; no loop can be better.
-        self.db.execute("set local enable_nestloop = off")
-        loads.work_for(self.db, token)
+        created = self.first.straight(self.token)
         for file in self.reader.package.files:
             if file.entity.kept:
-                stage.view(self.db, file.entity, self.claim.tenant_id)
                 merge.loaded(file.entity, created[file.entity.file])
                 self.counts[file.entity.file] = Counts(created=created[file.entity.file])
-
-    def _sound(self) -> Generator[Rows, None, None]:
-        """The rows of every file; `sound` has those whose references hold, once they are over."""
-        targets = Targets()
-        with closing(self.reader.batches()) as batches:
-            for file, of_file in groupby(batches, key=itemgetter(0)):
-                sound = True
-                for _, rows in of_file:
-                    self._tell(file)
-                    if self.findings.fatal:
-                        raise Again(kept=False)
-                    if file.entity.kept:
-                        sound = targets.add(file.entity, rows) and sound
-                        self.seen.add(file.entity, rows)
-                        yield file.entity, rows
-                self.seen.settle(file.entity)
-                if targets.settle(file.entity) and sound:
-                    self.sound.add(file.entity.file)
-        if self.findings.fatal:
-            raise Again(kept=False)
-
-    def _stage(self, *, kept: bool) -> None:
-        """Stage a first load, looking references up beside the database."""
-        # As in a load: everything is looked up in hashes of what was just staged.
-        self.db.execute("set local enable_nestloop = off")
-        targets = Targets()
-        for file in self.reader.package.files:
-            rows = self._told(file, self.reader.file(file))
-            if not file.entity.kept:
-                for _ in rows:
-                    pass
-                continue
-            holds = [True]
-            noted = noting(rows, partial(targets.add, file.entity), holds)
-            stage.copy_rows(self.db, file.entity, noted)
-            stage.analyze(self.db, file.entity)
-            sound = targets.settle(file.entity) and all(holds)
-            if not kept or self.findings.fatal:
-                continue
-            if proposals.unique(self.db, self.claim.id, file.entity):
-                self.indexed.add(file.entity)
-                if sound and file.mode != "delta":
-                    self.sound.add(file.entity.file)
 
     def _check_shelving(self, changes: Changes, reading: Reading) -> None:
         """Check a load while its lines are put where they may be kept."""
@@ -389,8 +304,8 @@ class Import:
             SHOWN,
             first=first,
             loaded=loaded,
-            sound=frozenset(self.sound),
-            seen=self.seen,
+            sound=frozenset(self.first.sound),
+            seen=self.first.seen,
         )
         settled = self._settled(settling)
         self.rejected = Counter(settling.rejected) + Counter(
@@ -433,12 +348,3 @@ class Import:
                 findings=counted,
             )
         return RunEnded(run_id=self.claim.id, state="rejected", counts=counts, findings=counted)
-
-
-def noting(
-    batches: Iterable[pl.DataFrame], note: Callable[[pl.DataFrame], bool], notes: list[bool]
-) -> Iterator[pl.DataFrame]:
-    """The batches, with what was noted of each."""
-    for rows in batches:
-        notes.append(note(rows))
-        yield rows
