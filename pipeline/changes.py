@@ -5,8 +5,9 @@ read (`pipeline.lines`). Any other bulk file is read whole and compared by the d
 (`pipeline.compare`). A delta or an upsert is its own change set.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,21 @@ from pipeline.text import Piece
 from schemas.policy import Reading
 
 log = structlog.get_logger()
+
+
+class ByFile:
+    """The rows of files that are read one after the other, for who takes file after file."""
+
+    def __init__(self, batches: Iterator[tuple[File, pl.DataFrame]]) -> None:
+        self._batches = batches
+        self._next: tuple[File, pl.DataFrame] | None = None
+
+    def rows(self, file: File) -> Iterator[pl.DataFrame]:
+        """Those of the next file."""
+        while (coming := self._next or next(self._batches, None)) and coming[0] is file:
+            self._next = None
+            yield coming[1]
+        self._next = coming
 
 
 @dataclass(slots=True)
@@ -51,20 +67,45 @@ class Changes:
     shelved: dict[str, Known | None] = field(default_factory=dict)
     left_out: LeftOut = field(default_factory=LeftOut)
 
-    def stage(self, file: File) -> None:
-        """Stage what the file changes."""
-        entity = file.entity
-        folder = self.folder / entity.file
-        folder.mkdir()
-        if not entity.kept:
+    def stage(self, files: Sequence[File]) -> None:
+        """Stage what the files change."""
+        compared = [file for file in files if self._to_be_compared(file)]
+        for file in compared:
+            self._load_aliases(file)
+            if not self.kept:
+                self.book(file)
+        with (
+            compare.Fetching(self.db, self.tenant_id) as fetching,
+            closing(self.reader.batches(compared)) as batches,
+        ):
+            fetching.begin(file.entity for file in compared)
+            reading = ByFile(batches)
+            for file in files:
+                (self.folder / file.entity.file).mkdir()
+                if file in compared:
+                    rows = self._telling(file, reading.rows(file))
+                    self._by_values(file, rows, fetching.taken(file.entity))
+                else:
+                    self._stage(file)
+                if file.entity.kept:
+                    stage.analyze(self.db, file.entity)
+
+    def _to_be_compared(self, file: File) -> bool:
+        """Whether the values of the file are to be compared, for its lines are not known."""
+        if not file.entity.kept or file.mode != "bulk":
+            return False
+        return self.lines is None or not self.lines.find(file.entity, self._context(file))
+
+    def _stage(self, file: File) -> None:
+        if not file.entity.kept:
             for _ in self._rows(file):
                 pass
-            return
-        if file.mode != "bulk":
-            stage.copy_rows(self.db, entity, self._rows(file))
-        elif not self._by_lines(file, folder):
-            self._by_values(file, folder)
-        stage.analyze(self.db, entity)
+        elif file.mode != "bulk":
+            stage.copy_rows(self.db, file.entity, self._rows(file))
+        elif not self._by_lines(file):
+            if not self.kept:
+                self.book(file)
+            self._by_values(file, self._rows(file))
 
     def shelve_lines(self) -> None:
         """Put the lines of all files where they may be kept, while the database is busy."""
@@ -119,26 +160,27 @@ class Changes:
             self.told(file)
             yield rows
 
-    def _by_values(self, file: File, folder: Path) -> None:
-        if not self.kept:
-            self.book(file)
+    def _by_values(
+        self, file: File, rows: Iterator[pl.DataFrame], fetched: Future[Index] | None = None
+    ) -> None:
         compare.stage_differences(
             self.db,
             file.entity,
             self.tenant_id,
-            self._rows(file),
-            folder=folder,
+            rows,
+            folder=self.folder / file.entity.file,
             partitions=file.source.size // self.limits.partition + 1,
+            fetched=fetched,
         )
 
-    def _by_lines(self, file: File, folder: Path) -> bool:
+    def _by_lines(self, file: File) -> bool:
         """Whether the lines were known, and told what changes."""
         if self.lines is None:
             return False
         known = self.lines.find(file.entity, self._context(file))
         if known is None:
             return False
-        found = self._compared(self.lines, known, file, folder)
+        found = self._compared(self.lines, known, file)
         if found is None:
             self.reader.forget(file)
             return False
@@ -148,13 +190,13 @@ class Changes:
             self._stage_found(self.lines, file, found)
         return True
 
-    def _compared(self, shelf: Lines, known: Known, file: File, folder: Path) -> Compared | None:
+    def _compared(self, shelf: Lines, known: Known, file: File) -> Compared | None:
         """The file against the known lines; None where reading the whole of it is better.
 
         An unreadable shelf, a file that cannot be read and too much that is new are all answered in
         that way.
         """
-        unknown = Unknown(folder / "unknown")
+        unknown = Unknown(self.folder / file.entity.file / "unknown")
         try:
             if known.records > lookup.AT_HAND:
                 return self._ranged(shelf, known, file, unknown)

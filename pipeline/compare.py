@@ -10,18 +10,19 @@ that says what is stored is staged, too, if another has its key: as the stored r
 """
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, LiteralString
+from types import TracebackType
+from typing import IO, LiteralString, Self
 
 import polars as pl
 from psycopg.sql import SQL, Composable, Composed, Identifier
 from psycopg.sql import Literal as Value
 
 from pipeline import lookup
-from pipeline.database import Connection, one
+from pipeline.database import Connection, beside, one, tenant
 from pipeline.lookup import NONE, Index, Met, Ranges, as_numbers, places_of
 from pipeline.merge import listed
 from pipeline.spool import Shelf, Spool
@@ -30,13 +31,12 @@ from schemas.roster import AnyEntity
 from schemas.statements import load
 
 ALL = SQL("")
-BY_BEGINNING = "get_byte(uuid_send(l.digest), 0)"
+ONCE = "0"
 SOME = "row_number() over () / {together}"
 NAMED = load("pipeline", "compare.sql")
 DIGEST = pl.Schema({"digest": pl.UInt128})
 BLOCK = 1024 * 1024  # bytes of waiting rows that are sent at a time
 TOGETHER = 50_000  # digests, or keys, that come or go at a time
-JOINED = 16  # rows of an answer, of 256, that are sorted together
 
 
 def stage_differences(
@@ -47,12 +47,16 @@ def stage_differences(
     *,
     folder: Path,
     partitions: int,
+    fetched: Future[Index] | None = None,
 ) -> None:
-    """Stage the rows that differ from the stored ones, and the keys that are gone."""
+    """Stage the rows that differ from the stored ones, and the keys that are gone.
+
+    `fetched` are the digests of the stored ones, if somebody is at it already.
+    """
     stored = Stored(db, entity, tenant_id)
-    if stored.count() <= lookup.AT_HAND:
+    if stored.at_hand():
         with (folder / "rows").open("w+b") as waiting:
-            index = streamed(stored, batches, waiting)
+            index = streamed(stored, batches, waiting, fetched)
             waiting.seek(0)
             copy_text(db, entity, iter(partial(waiting.read, BLOCK), b""))
         settle(stored, index, index.met())
@@ -64,13 +68,18 @@ def stage_differences(
         settle(stored, ranges, met)
 
 
-def streamed(stored: "Stored", batches: Iterable[pl.DataFrame], waiting: IO[bytes]) -> Index:
+def streamed(
+    stored: "Stored",
+    batches: Iterable[pl.DataFrame],
+    waiting: IO[bytes],
+    fetched: Future[Index] | None,
+) -> Index:
     """Look every row up as it comes; those that are not stored wait, as text.
 
     As a frame a few rows would hold on to the memory of all those that they came with.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="stored") as beside:
-        reading = beside.submit(stored.index)
+    with ThreadPoolExecutor(1, thread_name_prefix="stored") as pool:
+        reading = fetched or pool.submit(stored.index)
         for batch in batches:
             found = reading.result().look(batch["line"], numbers(batch))
             reading.result().note(found)
@@ -87,8 +96,8 @@ def ranged(
     seen = Ranges(
         lambda: (part["digest"].sort() for part in known.read()), folder / "seen", partitions
     )
-    with ThreadPoolExecutor(1, thread_name_prefix="stored") as beside:
-        reading = beside.submit(stored.spool, known)
+    with ThreadPoolExecutor(1, thread_name_prefix="stored") as pool:
+        reading = pool.submit(stored.spool, known)
         for batch in batches:
             rows.add(batch)
             seen.add(batch["line"], numbers(batch))
@@ -129,23 +138,65 @@ def as_text(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.Series("digest", texts, dtype=pl.String))
 
 
+class Fetching:
+    """The digests of stored records, fetched ahead of the files by a connection of its own.
+
+    It sees what stood when the district was locked, which is what files are compared with.
+    """
+
+    def __init__(self, db: Connection, tenant_id: int) -> None:
+        self._like, self._tenant_id = db, tenant_id
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="stored")
+        self._ahead: dict[AnyEntity, Future[Index]] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._open.close()
+
+    def begin(self, entities: Iterable[AnyEntity]) -> None:
+        """Fetch those of these entities, in this order, as far as they are few enough."""
+        for entity in entities:
+            if Stored(self._like, entity, self._tenant_id).at_hand():
+                self._ahead[entity] = self._pool.submit(self._fetch, entity)
+
+    def taken(self, entity: AnyEntity) -> Future[Index] | None:
+        """Those of an entity, for its file: they are held here no longer."""
+        return self._ahead.pop(entity, None)
+
+    def _fetch(self, entity: AnyEntity) -> Index:
+        return Stored(self._db, entity, self._tenant_id).index()
+
+    @cached_property
+    def _db(self) -> Connection:
+        db = self._open.enter_context(beside(self._like, name="rosterhub stored"))
+        self._open.enter_context(tenant(db, self._tenant_id))
+        return db
+
+
 class Stored:
     """The active records of an entity. Part of an import's transaction."""
 
     def __init__(self, db: Connection, entity: AnyEntity, tenant_id: int) -> None:
         self.db, self.entity, self.tenant_id = db, entity, tenant_id
 
-    def count(self) -> int:
-        """How many there are."""
+    def at_hand(self) -> bool:
+        """Whether they are few enough."""
         facts = {"tenant_id": self.tenant_id, "entity": self.entity.file}
         (count,) = one(self.db, NAMED["count"], facts)
-        return int(count)
+        return int(count) <= lookup.AT_HAND
 
     def index(self) -> Index:
-        """Their digests, at hand. Those that begin alike come together, and in their order."""
-        blobs = self._blobs(BY_BEGINNING)
-        joined = iter(lambda: b"".join(islice(blobs, JOINED)), b"")
-        return Index(as_numbers(blob, "big").sort() for blob in joined)
+        """Their digests, at hand: in one value, for to put them together in parts takes longer."""
+        return Index(as_numbers(blob, "big").sort() for blob in self._blobs(ONCE) if blob)
 
     def spool(self, spool: Spool) -> None:
         """Their digests, some at a time."""

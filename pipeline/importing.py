@@ -150,8 +150,7 @@ class Import:
             self.first.staged(kept=kept)
         else:
             stage.look_up(self.db)
-            for file in self.reader.package.files:
-                changes.stage(file)
+            changes.stage(self.reader.package.files)
             self._leave_out(changes)
         self._enter("check")
         if straight:

@@ -153,9 +153,11 @@ class Reader:
     counted: defaultdict[str, list[pl.Series]] = field(default_factory=lambda: defaultdict(list))
     aliases: Aliases | None = None
 
-    def batches(self) -> Generator[tuple[File, pl.DataFrame], None, None]:
-        """The good rows of every file, in load order."""
-        return ahead(self._all(), DEPTH)
+    def batches(
+        self, files: Sequence[File] | None = None
+    ) -> Generator[tuple[File, pl.DataFrame], None, None]:
+        """The good rows of these files in their order; None: of every file in load order."""
+        return ahead(self._each(self.package.files if files is None else files), DEPTH)
 
     def file(self, file: File) -> Iterator[pl.DataFrame]:
         """The good rows of one file."""
@@ -205,8 +207,8 @@ class Reader:
         """A scan came to nothing: the file will be read as a whole."""
         self.rows.pop(file.entity.file, None)
 
-    def _all(self) -> Iterator[tuple[File, pl.DataFrame]]:
-        for file in self.package.files:
+    def _each(self, files: Sequence[File]) -> Iterator[tuple[File, pl.DataFrame]]:
+        for file in files:
             for rows in self._file(file):
                 yield file, rows
 
