@@ -25,7 +25,6 @@ from pipeline.lookup import Index, Places, Ranges
 from pipeline.opening import File
 from pipeline.reading import BEHIND_HEADER, Reader
 from pipeline.text import Piece
-from schemas.policy import Reading
 
 log = structlog.get_logger()
 
@@ -56,7 +55,6 @@ class Changes:
     db: Connection
     tenant_id: int
     reader: Reader
-    policy: Reading
     lines: Lines | None
     folder: Path
     limits: Limits
@@ -108,7 +106,7 @@ class Changes:
             self._by_values(file, self._rows(file))
 
     def shelve_lines(self) -> None:
-        """Put the lines of all files where they may be kept, while the database is busy."""
+        """Put the lines of all files where they may be kept."""
         if self.lines is not None:
             for file in self.reader.books:
                 self.shelved[file] = self.lines.shelve(file, self._written(file))
@@ -144,7 +142,7 @@ class Changes:
 
     def _context(self, file: File) -> bytes:
         aliases = self.reader.aliases.versions if self.reader.aliases else ()
-        return lines.context(file, self.reader.package.profile.name, self.policy, aliases)
+        return lines.context(file, self.reader.package.profile.name, self.reader.reading, aliases)
 
     def _load_aliases(self, file: File) -> None:
         """Before the reader runs ahead and something is copied to the database."""

@@ -69,17 +69,18 @@ class Deciding:
     superseded: list[UUID] = field(init=False, default_factory=list)
 
     def run(self) -> RunEnded:
-        """Carry the answer out, or leave everything as it was."""
+        """Carry the answer out, or leave everything as it was; say how it has ended."""
         self.emit(RunStarted(run_id=self.claim.id, attempt=self.claim.attempt))
         self.db.execute(f"set work_mem = '{WORK_MEM}'")
         try:
             with tenant(self.db, self.claim.tenant_id):
                 ended = self._steps()
         except Impossible as impossible:
-            return self._back(impossible)
-        publish.refresh(self.db, self.claim.tenant_id, ended.counts)
+            ended = self._back(impossible)
+        self.emit(ended)
         for run_id in self.superseded:
             self.emit(RunEnded(run_id=run_id, state="superseded"))
+        publish.refresh(self.db, self.claim.tenant_id, ended.counts)
         return ended
 
     def _steps(self) -> RunEnded:

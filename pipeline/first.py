@@ -5,12 +5,14 @@ looked up while they go by, and so is whatever the rules then need not ask. Wher
 with them, or they are to be shown first, what came in is taken back, and they are staged.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
+from itertools import count, groupby
 from operator import itemgetter
 from uuid import UUID
 
@@ -18,13 +20,18 @@ import polars as pl
 
 from pipeline import loads, proposals, stage
 from pipeline.claims import Claim, Watch
-from pipeline.database import Connection
+from pipeline.database import Connection, beside, tenant
+from pipeline.faults import Findings
 from pipeline.lanes import DOUBLED, Lanes, Rows
 from pipeline.opening import File
 from pipeline.reading import Reader
+from pipeline.records.asking import Asking
 from pipeline.records.sieve import Sieve
+from pipeline.records.state import Stored
 from pipeline.targets import Targets
 from schemas.roster import AnyEntity
+
+WORK_MEM = "128MB"  # one sort and some hash tables at a time
 
 
 class Again(Exception):
@@ -75,16 +82,57 @@ class FirstLoad:
                 created = lanes.load(rows)
         except DOUBLED as error:
             raise Again(kept=False) from error  # a key stands twice: the rules say on which lines
-        self._without_loops()
         loads.work_for(self.db, token)
+        self._ready(self.db)
+        return created
+
+    def clean(self, token: UUID) -> bool:
+        """Whether nothing is wrong between the records that came in: two connections ask at once.
+
+        Only a yes counts. What is wrong, the check says.
+        """
+        numbers, found = count(), threading.Event()
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="asking") as pool,
+            beside(self.db, name="rosterhub lane") as db,
+            tenant(db, self.claim.tenant_id),
+        ):
+            loads.work_for(db, token)
+            stage.create(db)
+            self._ready(db)
+            asked = pool.submit(self._ask, db, numbers, found)
+            self._ask(self.db, numbers, found)
+            asked.result()
+        return not found.is_set()
+
+    def _ask(self, db: Connection, numbers: Iterator[int], found: threading.Event) -> None:
+        """Ask the questions whose turn it is, until one finds something."""
+        state = Stored(db, self.claim.tenant_id, first=True, loaded=True, extents=self.seen.extents)
+        questions = Asking(
+            state,
+            Findings(1),
+            self.reader.package.profile,
+            limit=1,
+            sound=frozenset(self.sound),
+            proven=self.seen.proven,
+        ).questions()
+        for number in numbers:
+            if number >= len(questions) or found.is_set():
+                return
+            self.watch.check()
+            if next(questions[number], None):
+                found.set()
+
+    def _ready(self, db: Connection) -> None:
+        """Let what came in stand where the staging tables would."""
+        self._without_loops(db)
         for file in self.reader.package.files:
             if file.entity.kept:
-                stage.view(self.db, file.entity, self.claim.tenant_id)
-        return created
+                stage.view(db, file.entity, self.claim.tenant_id)
 
     def staged(self, *, kept: bool) -> None:
         """Stage every file, where it is kept or for this transaction."""
-        self._without_loops()
+        self._without_loops(self.db)
         targets = Targets()
         for file in self.reader.package.files:
             rows = self._told(file, self.reader.file(file))
@@ -104,9 +152,10 @@ class FirstLoad:
                 if sound and file.mode != "delta":
                     self.sound.add(file.entity.file)
 
-    def _without_loops(self) -> None:
+    def _without_loops(self, db: Connection) -> None:
         """Every row is looked up in hashes of what was just brought in; no loop can be better."""
-        self.db.execute("set local enable_nestloop = off")
+        db.execute("set local enable_nestloop = off")
+        db.execute(f"set local work_mem = '{WORK_MEM}'")
 
     def _sound(self) -> Generator[Rows, None, None]:
         """The rows of every file; `sound` has those whose references hold, once they are over."""

@@ -14,7 +14,6 @@ it begins again, and is staged like any other.
 
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -28,8 +27,9 @@ from pipeline.database import Connection, tenant
 from pipeline.erasing import returning
 from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Findings, TooMany
-from pipeline.first import Again, FirstLoad
+from pipeline.first import WORK_MEM, Again, FirstLoad
 from pipeline.guard import Guard
+from pipeline.learning import learn
 from pipeline.limits import Limits
 from pipeline.lines import Lines
 from pipeline.merge import Merge
@@ -44,7 +44,6 @@ from schemas.roster import ROSTERING
 from schemas.runs import Counts, Stage
 
 SHOWN = 1000  # findings of one kind between records
-WORK_MEM = "128MB"  # one sort and some hash tables at a time
 TEMP_BUFFERS = "64MB"
 
 
@@ -71,6 +70,7 @@ class Import:
     rejected: Mapping[str, int] = field(init=False, default_factory=dict)
     withheld: bool = field(init=False, default=False)
     staged: bool = field(init=False, default=False)
+    straight: bool = field(init=False, default=False)
     token: UUID | None = field(init=False, default=None)
     superseded: list[UUID] = field(init=False, default_factory=list)
     left_out: LeftOut = field(init=False, default_factory=LeftOut)
@@ -81,12 +81,18 @@ class Import:
     def _anew(self) -> None:
         """Nothing was read yet."""
         self.findings = Findings(self.limits.findings_max)
-        self.reader = Reader(Package(), self.watch, self.findings, self.limits)
+        self.reader = self._reader(self.findings)
         self.first = FirstLoad(self.db, self.claim, self.reader, self.watch, self._tell)
-        self.counts, self.rejected = {}, {}
+        self.counts, self.rejected, self.straight = {}, {}, False
+
+    def _reader(self, findings: Findings) -> Reader:
+        return Reader(Package(), self.watch, findings, self.limits)
 
     def run(self) -> RunEnded:
-        """Bring the roster to the state of the package, show what that would change, or neither."""
+        """Bring the roster to the state of the package, show what that would change, or neither.
+
+        Says how it has ended, and then does what nobody waits for.
+        """
         self.emit(RunStarted(run_id=self.claim.id, attempt=self.claim.attempt))
         # Temporary tables want this before the first of them is used.
         self.db.execute(f"set temp_buffers = '{TEMP_BUFFERS}'; set work_mem = '{WORK_MEM}'")
@@ -97,11 +103,31 @@ class Import:
                 self._begin_again(kept=again.kept)
                 ended = self._attempt()
         except (Refused, TooMany):
-            return self._reject()
-        refresh(self.db, self.claim.tenant_id, ended.counts)
+            ended = self._reject()
+        self.emit(ended)
         for run_id in self.superseded:
             self.emit(RunEnded(run_id=run_id, state="superseded"))
+        self._afterwards(ended)
         return ended
+
+    @property
+    def opened(self) -> UUID:
+        """The load that is open."""
+        if self.token is None:
+            raise LookupError(self.claim.id)
+        return self.token
+
+    def _afterwards(self, ended: RunEnded) -> None:
+        """What nobody waits for: statistics, and the lines of a first load."""
+        refresh(self.db, self.claim.tenant_id, ended.counts)
+        if ended.version and self.straight:
+            folder = self.folder / "learnt"
+            folder.mkdir()
+            reader = self._reader(Findings(self.limits.findings_max))
+            reader.package, reader.reading = self.reader.package, self.reader.reading
+            # Lines of which something was said between records are to be read again, too.
+            reader.findings.all += self.findings.all
+            learn(self._changes(reader, folder), self.claim, ended.version)
 
     def _attempt(self) -> RunEnded:
         if not self.staged:
@@ -135,17 +161,17 @@ class Import:
         guard.opened(self.reader.package)
         kept = review or self.withheld or bool(guard.reasons)
         first = base == 0 and policy.reading.faulty_rows == "reject"
-        straight = first and not kept and self.first.may_go_straight(self.token)
-        if base == 0 and not straight:
+        self.straight = first and not kept and self.first.may_go_straight(self.token)
+        if base == 0 and not self.straight:
             loads.take_back(self.db, self.claim.tenant_id)
         if kept:
             proposals.lay(self.db, self.claim.id)
         else:
             stage.create(self.db)
         self._enter("read")
-        changes = self._changes(policy.reading, kept=kept)
-        if straight:
-            self._load(merge, changes)
+        changes = self._changes(self.reader, self.folder, kept=kept)
+        if self.straight:
+            self._load(merge)
         elif first:
             self.first.staged(kept=kept)
         else:
@@ -153,19 +179,17 @@ class Import:
             changes.stage(self.reader.package.files)
             self._leave_out(changes)
         self._enter("check")
-        if straight:
-            self._check_shelving(changes, policy.reading)
-        else:
+        if not (self.straight and self.first.clean(self.opened)):
             self._check(policy.reading, first=first)
-        compared = not straight or proposals.older_waits(self.db, self.claim)
+        compared = not self.straight or proposals.older_waits(self.db, self.claim)
         tally = self._tally(first=base == 0) if compared else Tally()
         guard.read(first=base == 0, tally=tally)
-        if guard.reasons and straight:
+        if guard.reasons and self.straight:
             raise Again(kept=True)
         if review or guard.reasons:
             return self._wait(base, tally, guard, policy, kept=kept)
         self._enter("apply")
-        if not straight:
+        if not self.straight:
             for entity in ROSTERING:
                 self.counts[entity.file] = merge.apply(entity, compared=True)
         self._enter("publish")
@@ -246,17 +270,16 @@ class Import:
             modes = self.reader.package.modes
             self.superseded = proposals.supersede(self.db, self.claim, older, modes, tally.diff)
 
-    def _changes(self, reading: Reading, *, kept: bool) -> Changes:
+    def _changes(self, reader: Reader, folder: Path, *, kept: bool = False) -> Changes:
         return Changes(
             self.db,
             self.claim.tenant_id,
-            self.reader,
-            reading,
+            reader,
             None if self.store is None else Lines(self.store, self.db, self.claim),
-            self.folder,
+            folder,
             self.limits,
             self._tell,
-            kept,
+            kept=kept,
         )
 
     def _enter(self, name: Stage) -> None:
@@ -270,29 +293,15 @@ class Import:
         progress = self.watch.progress[name]
         self.emit(FileAdvanced(run_id=self.claim.id, stage="read", file=name, **progress))
 
-    def _load(self, merge: Merge, changes: Changes) -> None:
-        """Bring every file in, and remember its lines."""
-        if self.token is None:
-            raise LookupError(self.claim.id)
-        for file in self.reader.package.files:
-            changes.book(file)
-        created = self.first.straight(self.token)
+    def _load(self, merge: Merge) -> None:
+        """Bring every file in."""
+        created = self.first.straight(self.opened)
         for file in self.reader.package.files:
             if file.entity.kept:
                 merge.loaded(file.entity, created[file.entity.file])
                 self.counts[file.entity.file] = Counts(created=created[file.entity.file])
 
-    def _check_shelving(self, changes: Changes, reading: Reading) -> None:
-        """Check a load while its lines are put where they may be kept."""
-        found = self.findings.counts.total()
-        with ThreadPoolExecutor(1, thread_name_prefix="shelve") as beside:
-            shelving = beside.submit(changes.shelve_lines)
-            self._check(reading, first=True, loaded=True)
-            shelving.result()
-        if self.findings.counts.total() != found:
-            changes.shelved.clear()  # more is to be said of their lines
-
-    def _check(self, reading: Reading, *, first: bool, loaded: bool = False) -> None:
+    def _check(self, reading: Reading, *, first: bool) -> None:
         settling = Settling(
             self.db,
             self.claim.tenant_id,
@@ -302,7 +311,7 @@ class Import:
             self.reader.rows,
             SHOWN,
             first=first,
-            loaded=loaded,
+            loaded=self.straight,
             sound=frozenset(self.first.sound),
             seen=self.first.seen,
         )

@@ -7,6 +7,7 @@ A first load is not staged (`pipeline.lanes`), and what waits for an answer lies
 kept (`pipeline.proposals`); here they stand as views.
 """
 
+import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -121,7 +122,9 @@ def copied(db: Connection, statement: Composed, batches: "Iterable[pl.DataFrame]
 
 def text_of(rows: "pl.DataFrame") -> bytes:
     """Polars writes the CSV that PostgreSQL reads: a null is a blank without quotes."""
-    return rows.write_csv(include_header=False).encode()
+    text = io.BytesIO()  # as text it would be made, and then encoded once more
+    rows.write_csv(text, include_header=False)
+    return text.getvalue()
 
 
 def drop_unchanged(db: Connection, entity: AnyEntity, tenant_id: int) -> None:

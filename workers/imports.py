@@ -73,20 +73,21 @@ class Importer(Attempts[Claim]):
 
     def _import(self, db: Connection, claim: Claim, watch: Watch) -> str:
         if claim.decided:
-            return self._tell(Deciding(claim, db, watch, self.emit).run())
+            return Deciding(claim, db, watch, self.emit).run().state
         with scratch(self.settings.work_folder) as folder:
             path = folder / "upload"
             try:
                 self._fetch(db, claim, path)
             except Damaged:
                 return self._fail(db, claim, watch, "upload_damaged")
-            ended = Import(
-                claim, db, path, folder, watch, self.emit, limits(self.settings), self.store
-            ).run()
-        return self._tell(ended)
+            return (
+                Import(claim, db, path, folder, watch, self.emit, limits(self.settings), self.store)
+                .run()
+                .state
+            )
 
     def _tell(self, ended: RunEnded) -> str:
-        """Say how the run has ended."""
+        """Say how a run has ended that does not say so itself."""
         self.emit(ended)
         return ended.state
 

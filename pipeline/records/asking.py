@@ -8,6 +8,7 @@ or because its file could not be read, follows from that error.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import polars as pl
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
@@ -58,31 +59,35 @@ class Asking:
 
     def errors(self) -> Iterator[Finding]:
         """What keeps a package from being applied."""
-        asked = [entity for entity in ROSTERING if entity.file not in self.sound]
-        for entity in asked:
-            yield from self.duplicates(entity)
-        for entity in asked:
-            yield from self.missing(entity)
-        for kind in KINDS:
-            if not kind.japan:
-                yield from self.kinds(kind)
-        yield from self.checks(error=True)
+        return chain.from_iterable(self._asked_of_errors())
 
     def remarks(self) -> Iterator[Finding]:
         """What is worth saying."""
-        for kind in KINDS:
-            if kind.japan:
-                yield from self.kinds(kind)
+        return chain.from_iterable(self._asked_of_remarks())
+
+    def questions(self) -> list[Iterator[Finding]]:
+        """The same one by one: each is asked when its answer is wanted."""
+        return [*self._asked_of_errors(), *self._asked_of_remarks()]
+
+    def _asked_of_errors(self) -> Iterator[Iterator[Finding]]:
+        asked = [entity for entity in ROSTERING if entity.file not in self.sound]
+        yield from map(self.duplicates, asked)
+        yield from map(self.missing, asked)
+        yield from (self.kinds(kind) for kind in KINDS if not kind.japan)
+        yield from self.checks(error=True)
+
+    def _asked_of_remarks(self) -> Iterator[Iterator[Finding]]:
+        yield from (self.kinds(kind) for kind in KINDS if kind.japan)
         yield from self.checks(error=False)
 
-    def checks(self, *, error: bool) -> Iterator[Finding]:
+    def checks(self, *, error: bool) -> Iterator[Iterator[Finding]]:
         """The rules that are declared one by one."""
         for check in CHECKS:
             rule = check.under(self.profile.name)
             if check.single in self.proven:
                 continue
             if rule and (rule.severity == "error") == error and self._concerned(check):
-                yield from self.check(check, rule)
+                yield self.check(check, rule)
 
     def check(self, check: Check, rule: Rule) -> Iterator[Finding]:
         """What breaks a rule."""

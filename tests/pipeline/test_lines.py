@@ -95,11 +95,12 @@ def test_chosen_lines_are_found_in_whichever_piece_they_lie(
 
 
 class TestUnchanged:
-    def test_no_line_is_parsed_twice(
+    def test_no_line_that_is_known_is_parsed(
         self, district: "District", town: "Package", read: list[int]
     ) -> None:
         district.has(town)
-        assert sum(read) == sum(map(len, town.rows.values()))
+        # Once more behind the commit, to be learnt.
+        assert sum(read) == 2 * sum(map(len, town.rows.values()))
         read.clear()
         done = district.push(town.reversed())
         assert (done.state, sum(read)) == ("applied", 0)
