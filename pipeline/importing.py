@@ -12,6 +12,7 @@ transaction publishes it (`pipeline.lanes`, `pipeline.loads`). Where anything is
 it begins again, and is staged like any other.
 """
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ from schemas.runs import Counts, Stage
 
 SHOWN = 1000  # findings of one kind between records
 TEMP_BUFFERS = "64MB"
+EVERY = 0.2  # seconds between two words on a file that goes on
 
 
 class Refused(Exception):
@@ -70,6 +72,7 @@ class Import:
     rejected: Mapping[str, int] = field(init=False, default_factory=dict)
     withheld: bool = field(init=False, default=False)
     staged: bool = field(init=False, default=False)
+    told: float = field(init=False, default=0.0)
     straight: bool = field(init=False, default=False)
     token: UUID | None = field(init=False, default=None)
     superseded: list[UUID] = field(init=False, default_factory=list)
@@ -288,9 +291,12 @@ class Import:
         self.emit(StageStarted(run_id=self.claim.id, stage=name))
 
     def _tell(self, file: File) -> None:
-        """Say how far a file is."""
+        """Say how far a file is, now and then: each time somebody is asked to pass it on."""
         name = file.entity.file
-        progress = self.watch.progress[name]
+        progress, now = self.watch.progress[name], time.monotonic()
+        if progress["done"] < progress["total"] and now < self.told + EVERY:
+            return
+        self.told = now
         self.emit(FileAdvanced(run_id=self.claim.id, stage="read", file=name, **progress))
 
     def _load(self, merge: Merge) -> None:
