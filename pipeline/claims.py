@@ -159,10 +159,12 @@ class Watch:
     stopping: threading.Event = field(default_factory=threading.Event)
     lost: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
+    advancing: threading.Lock = field(default_factory=threading.Lock)
 
     def advance(self, file: str, done: int, total: int) -> None:
-        """A file got on; raises as `check` does."""
-        self.progress = {**self.progress, file: Progress(done=done, total=max(done, total))}
+        """A file got on; raises as `check` does. Two files may be read at once."""
+        with self.advancing:
+            self.progress = {**self.progress, file: Progress(done=done, total=max(done, total))}
         self.check()
 
     def check(self) -> None:
