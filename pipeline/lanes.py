@@ -51,7 +51,7 @@ class Lanes:
     ) -> None:
         self._like, self._claim, self._token, self._check = db, claim, token, check
         self._next: queue.Queue[Rows | None] = queue.Queue(LANES)
-        self._created: Counter[str] = Counter()
+        self._created: list[Counter[str]] = []  # of each lane, for two may end at once
         self._errors: list[BaseException] = []
         self._stopped = threading.Event()
         self._connections: list[Connection] = []
@@ -71,7 +71,7 @@ class Lanes:
         for _ in self._threads:
             self._hand(None)
         self._join()
-        return self._created
+        return sum(self._created, Counter())
 
     def __exit__(
         self,
@@ -122,7 +122,7 @@ class Lanes:
             db.execute(f"set local lock_timeout = '{PATIENCE}'")
             while (rows := self._take()) is not None:
                 created[rows[0].file] += copy(db, *rows)
-        self._created += created
+        self._created.append(created)
 
     def _take(self) -> Rows | None:
         while not self._stopped.is_set():
