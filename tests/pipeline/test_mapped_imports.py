@@ -316,7 +316,7 @@ class TestKnownLines:
 
     lines = "code,name\n" + "".join(f"{number},school {number}\n" for number in range(40))
 
-    def test_a_mapped_line_that_is_known_is_not_read(self, district: "District", read: list[int]) -> None:
+    def test_a_known_mapped_line_is_not_read(self, district: "District", read: list[int]) -> None:
         save(district, "orgs", schools())
         send(district, "orgs", self.lines)
         assert sum(read) == 2 * 40  # once more behind the commit, to be learnt
