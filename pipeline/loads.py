@@ -1,7 +1,7 @@
 """First loads that are open: rows that are committed before their version is.
 
 The lanes of a first load commit each for itself, so for a moment there are rows of a district that
-has no version. Nobody sees them (policy `published`), and none of them outlives its load: a load is
+has no version. Nobody sees them (`roster()` in 0024), and none of them outlives its load: a load is
 a token that stands from before the first row until the version is published, and with the token
 goes what came in by it.
 

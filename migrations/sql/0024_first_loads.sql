@@ -26,15 +26,18 @@ create function rosterhub.load() returns uuid
     language sql stable parallel safe
     return nullif(current_setting('rosterhub.load', true), '')::uuid;
 
--- Whether the roster of this transaction's district may be seen: rows that are there before their
--- version is are seen by nobody but who brings them in, or takes them back.
-create function rosterhub.published() returns boolean
+-- The tenant whose roster this transaction sees: rows that are there before their version is are
+-- seen by nobody but who brings them in, or takes them back.
+create function rosterhub.roster() returns integer
     language plpgsql stable parallel safe
 as $$
 begin
-    return rosterhub.load() is not null or exists (
+    if rosterhub.load() is not null or exists (
         select from rosterhub.districts where tenant_id = rosterhub.tenant() and version > 0
-    );
+    ) then
+        return rosterhub.tenant();
+    end if;
+    return null;
 end
 $$;
 
@@ -75,8 +78,7 @@ begin
         'enrollments'
     ] loop
         execute format(
-            'create policy published on rosterhub.%I as restrictive for select to rosterhub_app '
-            'using ((select rosterhub.published()))',
+            'alter policy tenant on rosterhub.%I using (tenant_id = (select rosterhub.roster()))',
             entity
         );
         execute format(

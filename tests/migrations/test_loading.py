@@ -15,7 +15,6 @@ from pipeline import loads
 from pipeline.database import connect, tenant
 from schemas.ddl import expected
 from schemas.roster import ROSTERING, AnyEntity
-from schemas.roster.orgs import Org
 
 Admin: TypeAlias = psycopg.Connection[Any]
 NORTH, SOUTH = 1, 2
@@ -165,14 +164,3 @@ def test_every_column_has_its_place_in_the_door_and_nothing_else_is_granted(
         assert admin.execute(query, [door, privilege]).fetchone() == (False,), privilege
     query = "select has_any_column_privilege('rosterhub_control', %s, 'insert')"
     assert admin.execute(query, [door]).fetchone() == (False,)
-
-
-def test_every_roster_table_hides_what_is_not_published(admin: Admin) -> None:
-    found = admin.execute("""
-        select polrelid::regclass::text, pg_get_expr(polqual, polrelid) from pg_policy
-        where polname = 'published' and not polpermissive and polcmd = 'r'
-          and polroles = array['rosterhub_app'::regrole::oid]
-    """).fetchall()
-    expression = "( SELECT published() AS published)"
-    assert dict(found) == {entity.table: expression for entity in ROSTERING}
-    assert Org.table in dict(found)

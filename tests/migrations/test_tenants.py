@@ -64,6 +64,9 @@ PROTECTION = """
     from pg_class as c where c.oid = to_regclass(%s)
 """
 EXPRESSION = "(tenant_id = ( SELECT tenant() AS tenant))"
+LIVE = {entity.table for entity in ROSTERING}
+OF_ROSTERS = "(tenant_id = ( SELECT roster() AS roster))"
+"""What is seen of a roster table: nothing before the first version (0024)."""
 UNIQUE = """
     select i.indexrelid::regclass::text, i.indisprimary,
         (select attname from pg_attribute where attrelid = i.indrelid and attnum = i.indkey[0])
@@ -80,7 +83,8 @@ def unprotected(admin: Admin, table: str) -> list[str]:
     unique = admin.execute(UNIQUE, [name]).fetchall()
     lacks = [] if forced else ["row-level security, forced"]
     lacks += [] if owner == "rosterhub_owner" else ["an owner that nobody serves as"]
-    lacks += [] if policies == [f"{EXPRESSION} / {EXPRESSION}"] else ["the policy"]
+    seen = OF_ROSTERS if table in LIVE else EXPRESSION
+    lacks += [] if policies == [f"{seen} / {EXPRESSION}"] else ["the policy"]
     lacks += [] if any(primary for _, primary, _ in unique) else ["a primary key"]
     lacks += [
         f"tenant_id first in {index}"
