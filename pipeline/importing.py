@@ -130,7 +130,7 @@ class Import:
             reader.package, reader.reading = self.reader.package, self.reader.reading
             # Lines of which something was said between records are to be read again, too.
             reader.findings.all += self.findings.all
-            learn(self._changes(reader, folder), self.claim, ended.version)
+            learn(self._changes(reader, folder), self.claim, ended.version, self.reader.rows)
 
     def _attempt(self) -> RunEnded:
         if not self.staged:

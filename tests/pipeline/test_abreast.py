@@ -87,7 +87,7 @@ def read(folder: Path, limit: int) -> dict[str, Any]:
     }
 
 
-def dawdling(interpreter: Interpreter, body: Piece, read: Any = Interpreter.read) -> Any:  # noqa: ANN401  # as it is
+def dawdling(interpreter: Interpreter, body: Piece, read: Any = Interpreter.read) -> Any:  # noqa: ANN401  # stands in for it
     """Every second piece takes its time, so that the next is made before it."""
     time.sleep(0.004 * (body.first % 2))
     return read(interpreter, body)

@@ -1,6 +1,7 @@
 """The lines of a first load, learnt behind its commit: nobody depends on it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tests.pipeline.conftest import Book, District, Package
 
 
-def load(district: "District", package: "Package", then: Callable[[], object]) -> RunEnded:
+def load(district: "District", package: "Package | Path", then: Callable[[], object]) -> RunEnded:
     """A first load, with something that happens as soon as it has ended."""
     hub = district.hub
     path = hub.stored(package, None)
@@ -75,6 +76,27 @@ def test_whatever_hinders_it_the_load_stands(
     assert [line["event"] for line in lines] == ["lines_not_learnt"]
     assert known(district) == set()
     assert district.push(town).counts == book.push(town)
+    district.agrees(book)
+
+
+@pytest.mark.parametrize("damage", ["cut", "shorter"])
+def test_what_reads_otherwise_now_is_not_known(
+    district: "District", town: "Package", book: "Book", damage: str
+) -> None:
+    """Records that no known line stands for would never be missed."""
+    fewer = town.drop("demographics", "hana")
+
+    def spoil() -> None:
+        whole = spoilt.read_bytes()
+        spoilt.write_bytes(whole[: len(whole) // 2] if damage == "cut" else fewer.zip())
+
+    spoilt = district.hub.stored(town, None)
+    with capture_logs() as lines:
+        assert load(district, spoilt, spoil).state == "applied"
+    assert "lines_not_learnt" in [line["event"] for line in lines]
+    assert known(district) == set()
+    book.push(town)
+    assert district.push(fewer).counts == book.push(fewer)
     district.agrees(book)
 
 
