@@ -20,6 +20,8 @@ Extent: TypeAlias = tuple[str | None, str | None]
 NONE = pl.Series("sourced_id", dtype=pl.String)
 SINGLES = tuple(check.single for check in CHECKS if check.single)
 BACKWARD = tuple(kind for kind in KINDS if kind.to is not kind.entity)
+MOST = 250_000
+"""Values of a column that are remembered; where there are more, the rules are asked."""
 RIGHT = {(kind.to, kind.type, kind.expected) for kind in BACKWARD}
 
 
@@ -32,6 +34,7 @@ class Sieve:
         self._right: defaultdict[tuple[str, str], list[pl.Series]] = defaultdict(list)
         self._wrong: set[Kind] = set()
         self._marks: defaultdict[Single, list[pl.Series]] = defaultdict(list)
+        self._many: set[Single] = set()
 
     def add(self, entity: AnyEntity, rows: pl.DataFrame) -> None:
         """Look at typed rows of a file."""
@@ -48,17 +51,26 @@ class Sieve:
                 meant = active
                 for name, value in single.where:
                     meant = meant.filter(pl.col(name) == value)
-                self._marks[single].append(marks(meant[single.column.name].drop_nulls()))
+                self._remember(single, marks(meant[single.column.name].drop_nulls()))
         self._extend(entity, active)
 
     def settle(self, entity: AnyEntity) -> None:
         """A file is over: what holds of all its rows is proven."""
         self.proven |= {kind for kind in BACKWARD if kind.entity is entity} - self._wrong
         for single in SINGLES:
-            if single.entity is entity:
+            if single.entity is entity and single not in self._many:
                 seen = pl.concat([marks(NONE), *self._marks.pop(single, [])])
                 if seen.n_unique() == len(seen):
                     self.proven.add(single)
+
+    def _remember(self, single: Single, values: pl.Series) -> None:
+        """So that memory does not grow with the district, only of some."""
+        if single in self._many:
+            return
+        self._marks[single].append(values)
+        if sum(map(len, self._marks[single])) > MOST:
+            self._many.add(single)
+            del self._marks[single]
 
     def _holds(self, kind: Kind, rows: pl.DataFrame) -> bool:
         named = rows[kind.column.name].drop_nulls().unique()

@@ -84,6 +84,17 @@ def test_a_value_that_stands_twice_is_left_to_the_rules(single: Single) -> None:
     assert single not in seen((single.entity, [*once, {column: "b", **meant}])).proven
 
 
+@pytest.mark.parametrize("single", SINGLES, ids=lambda each: each.column.name)
+def test_of_too_many_values_none_is_remembered(
+    single: Single, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column, meant = single.column.name, dict(single.where)
+    once = [{column: "a", **meant}, {column: "b", **meant}]
+    assert single in seen((single.entity, once)).proven
+    monkeypatch.setattr("pipeline.records.sieve.MOST", 1)
+    assert single not in seen((single.entity, once)).proven
+
+
 def test_the_days_between_which_all_rows_lie() -> None:
     """Of all pieces together; null where no row has a day."""
     rows: list[dict[str, str | None]] = [
