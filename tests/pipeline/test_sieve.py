@@ -89,7 +89,7 @@ def test_of_too_many_values_none_is_remembered(
     single: Single, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     column, meant = single.column.name, dict(single.where)
-    once = [{column: "a", **meant}, {column: "b", **meant}]
+    once: list[dict[str, str | None]] = [{column: "a", **meant}, {column: "b", **meant}]
     assert single in seen((single.entity, once)).proven
     monkeypatch.setattr("pipeline.records.sieve.MOST", 1)
     assert single not in seen((single.entity, once)).proven
