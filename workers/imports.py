@@ -80,17 +80,21 @@ class Importer(Attempts[Claim]):
                 scratch(self.settings.work_folder) as folder,
                 self._fetched(db, claim, folder / "upload") as proven,
             ):
-                return Import(
-                    claim,
-                    db,
-                    folder / "upload",
-                    folder,
-                    watch,
-                    self.emit,
-                    limits(self.settings),
-                    self.store,
-                    proven,
-                ).run().state
+                return (
+                    Import(
+                        claim,
+                        db,
+                        folder / "upload",
+                        folder,
+                        watch,
+                        self.emit,
+                        limits(self.settings),
+                        self.store,
+                        proven,
+                    )
+                    .run()
+                    .state
+                )
         except Damaged:
             return self._fail(db, claim, watch, "upload_damaged")
 
