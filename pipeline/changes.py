@@ -6,16 +6,18 @@ read (`pipeline.lines`). Any other bulk file is read whole and compared by the d
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
 import structlog
 
 from pipeline import compare, lines, lookup, stage
+from pipeline.compare import Beside
 from pipeline.database import Connection
 from pipeline.erasing.returning import LeftOut
 from pipeline.faults import Broken
@@ -44,6 +46,20 @@ class ByFile:
         self._next = coming
 
 
+def in_turn(files: Sequence[File]) -> list[File]:
+    """The files with the largest in the midst of the others.
+
+    So what is asked about it ahead, and behind it, is asked while others are read.
+    """
+    if not files:
+        return []
+    largest = max(files, key=lambda file: file.source.size)
+    others = [file for file in files if file is not largest]
+    sizes = list(accumulate(file.source.size for file in others))
+    half = sum(2 * size <= sizes[-1] for size in sizes)
+    return [*others[:half], largest, *others[half:]]
+
+
 @dataclass(slots=True)
 class Changes:
     """The change set of a package in the making.
@@ -67,26 +83,26 @@ class Changes:
 
     def stage(self, files: Sequence[File]) -> None:
         """Stage what the files change."""
-        compared = [file for file in files if self._to_be_compared(file)]
+        compared = [file for file in in_turn(files) if self._to_be_compared(file)]
         for file in compared:
             self._load_aliases(file)
             if not self.kept:
                 self.book(file)
         with (
-            compare.Fetching(self.db, self.tenant_id) as fetching,
+            Beside(self.db, self.tenant_id) as beside,
             closing(self.reader.batches(compared)) as batches,
         ):
-            fetching.begin(file.entity for file in compared)
+            beside.begin(file.entity for file in compared)
             reading = ByFile(batches)
-            for file in files:
+            for file in in_turn(files):
                 (self.folder / file.entity.file).mkdir()
                 if file in compared:
-                    rows = self._telling(file, reading.rows(file))
-                    self._by_values(file, rows, fetching.taken(file.entity))
+                    self._by_values(file, self._telling(file, reading.rows(file)), beside)
                 else:
                     self._stage(file)
                 if file.entity.kept:
                     stage.analyze(self.db, file.entity)
+            beside.stage_gone()
 
     def _to_be_compared(self, file: File) -> bool:
         """Whether the values of the file are to be compared, for its lines are not known."""
@@ -159,7 +175,7 @@ class Changes:
             yield rows
 
     def _by_values(
-        self, file: File, rows: Iterator[pl.DataFrame], fetched: Future[Index] | None = None
+        self, file: File, rows: Iterator[pl.DataFrame], beside: Beside | None = None
     ) -> None:
         compare.stage_differences(
             self.db,
@@ -168,7 +184,7 @@ class Changes:
             rows,
             folder=self.folder / file.entity.file,
             partitions=file.source.size // self.limits.partition + 1,
-            fetched=fetched,
+            beside=beside,
         )
 
     def _by_lines(self, file: File) -> bool:

@@ -22,12 +22,24 @@ from psycopg.sql import SQL, Composable, Composed, Identifier
 from psycopg.sql import Literal as Value
 
 from pipeline import lookup
-from pipeline.database import Connection, beside, one, tenant
+from pipeline.database import Connection, one, tenant
+from pipeline.database import beside as connected_beside
 from pipeline.digests import numbers
 from pipeline.lookup import NONE, Index, Met, Ranges, as_numbers, places_of
 from pipeline.merge import listed
 from pipeline.spool import Shelf, Spool
-from pipeline.stage import copied, copy_rows, copy_text, gone, is_empty, names, staged, text_of
+from pipeline.stage import (
+    analyze,
+    copied,
+    copy_gone,
+    copy_rows,
+    copy_text,
+    gone,
+    is_empty,
+    names,
+    staged,
+    text_of,
+)
 from schemas.roster import AnyEntity
 from schemas.statements import load
 
@@ -38,6 +50,7 @@ NAMED = load("pipeline", "compare.sql")
 DIGEST = pl.Schema({"digest": pl.UInt128})
 BLOCK = 1024 * 1024  # bytes of waiting rows that are sent at a time
 TOGETHER = 50_000  # digests, or keys, that come or go at a time
+FEW = 100_000  # keys that are looked up beside, to be held until then
 
 
 def stage_differences(
@@ -48,25 +61,26 @@ def stage_differences(
     *,
     folder: Path,
     partitions: int,
-    fetched: Future[Index] | None = None,
+    beside: "Beside | None" = None,
 ) -> None:
     """Stage the rows that differ from the stored ones, and the keys that are gone.
 
-    `fetched` are the digests of the stored ones, if somebody is at it already.
+    What is asked `beside` meanwhile is known later: the keys that are gone are staged by it.
     """
     stored = Stored(db, entity, tenant_id)
     if stored.at_hand():
+        fetched = beside.taken(entity) if beside else None
         with (folder / "rows").open("w+b") as waiting:
             index = streamed(stored, batches, waiting, fetched)
             waiting.seek(0)
             copy_text(db, entity, iter(partial(waiting.read, BLOCK), b""))
-        settle(stored, index, index.met())
+        settle(stored, index, index.met(), beside)
     else:
         rows = Shelf(folder / "rows")
         ranges = ranged(stored, batches, rows, folder, partitions)
         new, met = ranges.parted()
         copy_rows(db, entity, lines_of(rows, new))
-        settle(stored, ranges, met)
+        settle(stored, ranges, met, beside)
 
 
 def streamed(
@@ -117,10 +131,16 @@ def lines_of(rows: Shelf, lines: pl.Series) -> Iterator[pl.DataFrame]:
             yield batch.filter(pl.col("line").is_in(wanted.cast(pl.Int64).implode()))
 
 
-def settle(stored: "Stored", lines: Index | Ranges, met: Met) -> None:
+def settle(
+    stored: "Stored", lines: Index | Ranges, met: Met, beside: "Beside | None" = None
+) -> None:
     """What becomes of stored records that no row repeats, and of rows that repeat one twice."""
     changed = stored.of_staged()
-    stored.stage_gone(met.missing.filter(~met.missing.is_in(changed.implode())))
+    left = met.missing.filter(~met.missing.is_in(changed.implode()))
+    if beside and len(left) <= FEW:
+        beside.look_up(stored.entity, left)
+    else:
+        stored.stage_gone(left)
     again = changed.filter(~changed.is_in(met.missing.implode()))
     doubled = lines.lines_of(pl.concat([again, met.twice]).unique())
     stored.stage_doubled(doubled)
@@ -134,16 +154,18 @@ def as_bytes(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.Series("digest", digests, dtype=pl.Binary))
 
 
-class Fetching:
-    """The digests of stored records, fetched ahead of the files by a connection of its own.
+class Beside:
+    """What is asked of the stored records while files are read, by a connection of its own.
 
-    It sees what stood when the district was locked, which is what files are compared with.
+    Their digests are fetched ahead of the files, and behind a file it is looked up who is gone. It
+    sees what stood when the district was locked, which is what files are compared with.
     """
 
     def __init__(self, db: Connection, tenant_id: int) -> None:
         self._like, self._tenant_id = db, tenant_id
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="stored")
         self._ahead: dict[AnyEntity, Future[Index]] = {}
+        self._gone: dict[AnyEntity, Future[pl.DataFrame]] = {}
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -168,12 +190,26 @@ class Fetching:
         """Those of an entity, for its file: they are held here no longer."""
         return self._ahead.pop(entity, None)
 
+    def look_up(self, entity: AnyEntity, digests: pl.Series) -> None:
+        """Look up the keys of those with these digests, who are gone."""
+        if len(digests):
+            self._gone[entity] = self._pool.submit(self._keys, entity, digests)
+
+    def stage_gone(self) -> None:
+        """Stage the keys that were looked up."""
+        for entity, keys in self._gone.items():
+            copy_gone(self._like, entity, [keys.result()])
+            analyze(self._like, entity)
+
     def _fetch(self, entity: AnyEntity) -> Index:
         return Stored(self._db, entity, self._tenant_id).index()
 
+    def _keys(self, entity: AnyEntity, digests: pl.Series) -> pl.DataFrame:
+        return Stored(self._db, entity, self._tenant_id).keys(digests)
+
     @cached_property
     def _db(self) -> Connection:
-        db = self._open.enter_context(beside(self._like, name="rosterhub stored"))
+        db = self._open.enter_context(connected_beside(self._like, name="rosterhub stored"))
         self._open.enter_context(tenant(db, self._tenant_id))
         return db
 
@@ -218,6 +254,12 @@ class Stored:
         if len(digests):
             self._ask(digests.alias("digest").to_frame())
             self.db.execute(self._composed(GONE))
+
+    def keys(self, digests: pl.Series) -> pl.DataFrame:
+        """The keys of those with these digests: `sourced_id`."""
+        self._ask(digests.alias("digest").to_frame())
+        found = self.db.execute(self._composed(KEYS)).fetchall()
+        return pl.DataFrame(found, schema={"sourced_id": pl.String}, orient="row")
 
     def stage_doubled(self, rows: pl.DataFrame) -> None:
         """Stage, for each `line`, the one with the `digest` or `sourced_id` beside it."""
@@ -276,10 +318,9 @@ ASKED = """
     on commit drop
 """
 
-GONE = """
-    insert into {gone} (sourced_id)
-    select l.sourced_id from {active} and l.digest in (select digest from pg_temp.asked)
-"""
+KEYS = "select l.sourced_id from {active} and l.digest in (select digest from pg_temp.asked)"
+
+GONE = "insert into {gone} (sourced_id) " + KEYS
 
 DOUBLED = """
     insert into {staged} (line, {columns})
