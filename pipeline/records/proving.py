@@ -25,8 +25,8 @@ MOST = 250_000
 """Cells that are remembered of each kind; where there are more, the rules are asked."""
 SPREAD = pl.lit(randbits(127) * 2 + 1, dtype=pl.UInt128)
 PROOFS = frozenset(check.proof for check in CHECKS if isinstance(check.proof, Proof))
-ALL = {cells for proof in PROOFS for cells in proof.whole}
-NAMED = {*KINDS, *(cells.rows.of for cells in ALL if cells.rows.of)}
+CELLS = {cells for proof in PROOFS for cells in proof.whole}
+NAMED = {*KINDS, *(cells.rows.of for cells in CELLS if cells.rows.of)}
 TYPED = {(kind.to, kind.type, kind.expected) for kind in NAMED if kind.to is not kind.entity}
 NOBODY = pl.Series(KEY, dtype=pl.String)
 NONE = marks(NOBODY)
@@ -66,7 +66,7 @@ class Proving:
             for each in cells:
                 filled = rows.select(column.name for column in each.columns).drop_nulls()
                 self._marks[each].append(marks_together(filled))
-        many = {cells for cells, seen in self._marks.items() if sum(map(len, seen)) > MOST}
+        many = {cells for cells in self._marks if self.remembered(cells) > MOST}
         self._close({proof for proof in self._open if many.intersection(proof.whole)})
 
     def settle(self, entity: AnyEntity) -> set[Proof]:
@@ -75,6 +75,10 @@ class Proving:
         shown = {proof for proof in over if self._holds(proof)}
         self._close(over)
         return shown
+
+    def remembered(self, cells: Cells) -> int:
+        """How many marks."""
+        return sum(map(len, self._marks.get(cells, ())))
 
     def _close(self, proofs: AbstractSet[Proof]) -> None:
         """What is shown, or will not be, needs no cells any more."""

@@ -46,12 +46,10 @@ class Spans:
         found = (
             listed.with_columns(pl.col("key").str.split('","'))
             .explode("key")
-            .join(self._days, on="key", how="left")
+            .join(self._days, on="key")
         )
         spans = found.group_by("list").agg(pl.min("first"), pl.max("last"))
         latest, earliest = extent(spans["first"])[1], extent(spans["last"])[0]
-        if found["first"].has_nulls():  # what is not there is another rule's matter
-            return False
         return not (
             before(begins[0], latest) or before(earliest, begins[1]) or before(ends[0], latest)
         )

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from pipeline.records.checks import CHECKS, KINDS, Single
-from pipeline.records.proving import marks_together
+from pipeline.records.proving import CELLS, Proving, Types, marks_together
 from pipeline.records.sieve import Sieve
 from pipeline.records.state import SOUGHT, Loose
 from schemas.roster import AnyEntity
@@ -153,7 +153,8 @@ SCHOOLS: Roster = {
     Enrollment: [
         {"user_sourced_id": "aoi", "class_sourced_id": "1a", "role": "student"} | YEAR,
         {"user_sourced_id": "aoi", "class_sourced_id": "art", "role": "student"} | YEAR,
-        {"user_sourced_id": "ren", "class_sourced_id": "2a", "role": "student"} | YEAR,
+        {"user_sourced_id": "ren", "class_sourced_id": "2a", "role": "student"}
+        | {"begin_date": "2026-11-01", "end_date": "2027-03-31"},
         {"user_sourced_id": "mori", "class_sourced_id": "1a", "role": "teacher", "primary": "true"},
         {"user_sourced_id": "sato", "class_sourced_id": "art", "role": "teacher"},
     ],
@@ -174,6 +175,8 @@ WRONG: dict[str, list[Change]] = {
         (Enrollment, 0, {"begin_date": "2026-03-31"}),
         (Enrollment, 1, {"begin_date": "2027-04-02", "end_date": None}),
         (Enrollment, 2, {"begin_date": None, "end_date": "2026-03-31"}),
+        (Class, 0, {"term_sourced_ids": '{"autumn"}'}),
+        (Class, 1, {"term_sourced_ids": '{"spring"}'}),
         (Class, 2, {"term_sourced_ids": '{"autumn"}'}),
         (AcademicSession, 0, {"start_date": "2026-04-02"}),
     ],
@@ -249,7 +252,10 @@ def test_of_a_clean_package_all_is_proven_that_can_be() -> None:
 CHANGES = [(rule, change) for rule, changes in WRONG.items() for change in changes]
 
 
-@pytest.mark.parametrize(("rule", "change"), CHANGES, ids=[f"{r} {c[2]}" for r, c in CHANGES])
+PLACES = [f"{rule} {entity.file} {row} {cells}" for rule, (entity, row, cells) in CHANGES]
+
+
+@pytest.mark.parametrize(("rule", "change"), CHANGES, ids=PLACES)
 def test_what_is_broken_is_not_proven(rule: str, change: Change) -> None:
     """In whichever of the files that a rule speaks of the fault is."""
     roster = changed(SCHOOLS, change)
@@ -288,16 +294,28 @@ def test_what_is_too_much_to_remember_is_not_proven(monkeypatch: pytest.MonkeyPa
     for most in range(len(SCHOOLS[Role]) + 1):
         room(monkeypatch, most)
         assert (proven(SCHOOLS) == set(DECLARED)) == (most == len(SCHOOLS[Role]))
-    room(monkeypatch, 2)
-    for _, change in CHANGES:
-        roster = changed(SCHOOLS, change)
-        assert not proven(roster) & broken(roster)
+    for most in (0, 2):
+        room(monkeypatch, most)
+        for rule, change in CHANGES:
+            assert rule not in proven(changed(SCHOOLS, change))
 
 
 def room(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """So many cells are remembered of each kind."""
     for where in ("proving", "spans"):
         monkeypatch.setattr(f"pipeline.records.{where}.MOST", most)
+
+
+@pytest.mark.parametrize("most", [3, 250_000])
+def test_what_no_open_proof_needs_is_forgotten(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the last file all of it, and at once what was too much."""
+    room(monkeypatch, most)
+    proving = Proving(Types())
+    for entity, rows in framed(SCHOOLS):
+        proving.add(entity, rows)
+        assert all(proving.remembered(cells) <= most for cells in CELLS)
+        proving.settle(entity)
+    assert not any(map(proving.remembered, CELLS))
 
 
 def test_cells_stand_for_themselves_together_and_in_their_order() -> None:
