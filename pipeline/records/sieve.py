@@ -9,12 +9,14 @@ rules are asked, and they say where it is wrong (`pipeline.records.asking`).
 import polars as pl
 
 from pipeline.records.checks import KINDS, Inside, Kind, Proof
-from pipeline.records.proving import Proving, Types
+from pipeline.records.proving import PROOFS, Proving, Types
 from pipeline.records.spans import INSIDE, NO_DAY, Extent, Spans, extent
 from schemas.columns import Day
 from schemas.roster import AnyEntity
 
 BACKWARD = tuple(kind for kind in KINDS if kind.to is not kind.entity)
+
+PROVABLE = {*BACKWARD, *PROOFS, *INSIDE}
 
 
 class Sieve:
@@ -45,6 +47,11 @@ class Sieve:
         self.proven |= {kind for kind in BACKWARD if kind.entity is entity} - self._wrong
         self.proven |= self._proving.settle(entity)
         self.proven |= {inside for inside in INSIDE if self._lies(inside, entity)}
+
+    @property
+    def enough(self) -> bool:
+        """Whether all is proven that can be; what is left to ask is of few rows."""
+        return self.proven >= PROVABLE
 
     def _holds(self, kind: Kind, rows: pl.DataFrame) -> bool:
         named = rows[kind.column.name].drop_nulls().unique()

@@ -15,7 +15,7 @@ from pipeline.records.state import SOUGHT, Loose
 from schemas.roster import AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
 from schemas.roster.people import Role, User, UserProfile
-from schemas.roster.teaching import Class, Enrollment
+from schemas.roster.teaching import Class, Course, Enrollment
 
 
 def frame(entity: AnyEntity, *rows: Mapping[str, str | None]) -> pl.DataFrame:
@@ -219,14 +219,20 @@ def framed(roster: Roster) -> list[tuple[AnyEntity, pl.DataFrame]]:
     ]
 
 
-def proven(roster: Roster) -> set[str]:
-    """The rules that need not be asked, where each file comes in two pieces."""
+def sieved(roster: Roster) -> Sieve:
+    """What was seen of it, where each file comes in two pieces."""
     sieve = Sieve()
     for entity, rows in framed(roster):
         for piece in (rows[:1], rows[1:]):
             sieve.add(entity, piece)
         sieve.settle(entity)
-    return {rule for rule, check in DECLARED.items() if check.proof in sieve.proven}
+    return sieve
+
+
+def proven(roster: Roster) -> set[str]:
+    """The rules that need not be asked."""
+    shown = sieved(roster).proven
+    return {rule for rule, check in DECLARED.items() if check.proof in shown}
 
 
 def broken(roster: Roster) -> set[str]:
@@ -337,6 +343,15 @@ def test_the_days_between_which_all_rows_lie() -> None:
     extents = seen((Enrollment, rows)).extents["enrollments"]
     assert extents["begin_date"] == ("2025-04-01", "2026-04-01")
     assert extents["end_date"] == (None, None)
+
+
+def test_it_is_enough_if_all_is_proven_that_can_be() -> None:
+    """Not, if a single proof fails, or a kind."""
+    assert sieved({**SCHOOLS, Course: []}).enough
+    elsewhere: Change = (User, 0, {"home_class": "art"})
+    for change in (elsewhere, *(change for _, change in CHANGES)):
+        assert not sieved(changed({**SCHOOLS, Course: []}, change)).enough
+    assert not sieved(SCHOOLS).enough
 
 
 def test_what_was_not_there_is_not_proven() -> None:
