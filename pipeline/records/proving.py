@@ -8,8 +8,9 @@ else only it would need is forgotten, and its rule is asked.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from functools import reduce
+from operator import or_
 from secrets import randbits
 from typing import TypeAlias
 
@@ -23,7 +24,7 @@ Needed: TypeAlias = defaultdict[AnyEntity, defaultdict[Rows, set[Cells]]]
 
 MOST = 250_000
 """Cells that are remembered of each kind; where there are more, the rules are asked."""
-SPREAD = pl.lit(randbits(127) * 2 + 1, dtype=pl.UInt128)
+SPREAD = pl.Series([randbits(127) * 2 + 1], dtype=pl.UInt128)
 PROOFS = frozenset(check.proof for check in CHECKS if isinstance(check.proof, Proof))
 CELLS = {cells for proof in PROOFS for cells in proof.whole}
 NAMED = {*KINDS, *(cells.rows.of for cells in CELLS if cells.rows.of)}
@@ -62,10 +63,10 @@ class Proving:
     def add(self, entity: AnyEntity, active: pl.DataFrame) -> None:
         """Remember what is needed of rows of a file."""
         for meant, cells in self._needed[entity].items():
-            rows = self._chosen(meant, cells, active)
+            chosen = self._chosen(meant, active)
             for each in cells:
-                filled = rows.select(column.name for column in each.columns).drop_nulls()
-                self._marks[each].append(marks_together(filled))
+                columns = [active[column.name].filter(chosen) for column in each.columns]
+                self._marks[each].append(marks_together(pl.DataFrame(columns).drop_nulls()))
         many = {cells for cells in self._marks if self.remembered(cells) > MOST}
         self._close({proof for proof in self._open if many.intersection(proof.whole)})
 
@@ -90,13 +91,15 @@ class Proving:
         for cells in self._marks.keys() - left:
             del self._marks[cells]
 
-    def _chosen(self, meant: Rows, cells: Iterable[Cells], active: pl.DataFrame) -> pl.DataFrame:
-        """The rows that are meant, with the columns that cells have."""
-        rows = active.select({column.name for each in cells for column in each.columns})
-        such = [having(column.name, words) for column, words in meant.where]
+    def _chosen(self, meant: Rows, active: pl.DataFrame) -> pl.Series:
+        """Which rows are meant."""
+        such = active["status"].is_not_null()
+        for column, words in meant.where:
+            cells = active[column.name]
+            such &= reduce(or_, (cells.eq_missing(word) for word in words))
         if meant.of:
-            such.append(pl.col(meant.of.column.name).is_in(self._types.of(meant.of).implode()))
-        return rows.filter(active.select(pl.all_horizontal(such)).to_series()) if such else rows
+            such &= active[meant.of.column.name].is_in(self._types.of(meant.of).implode())
+        return such
 
     def _holds(self, proof: Proof) -> bool:
         seen = self._all(proof.cells)
@@ -118,11 +121,6 @@ def needed(proofs: AbstractSet[Proof]) -> Needed:
     return found
 
 
-def having(name: str, words: Iterable[str | None]) -> pl.Expr:
-    """Rows that have one of these words in a column."""
-    return pl.any_horizontal(pl.col(name).eq_missing(pl.lit(word)) for word in words)
-
-
 def last(proof: Proof) -> AnyEntity:
     """The last file in load order of which it speaks."""
     return max((cells.rows.entity for cells in proof.whole), key=ROSTERING.index)
@@ -131,7 +129,4 @@ def last(proof: Proof) -> AnyEntity:
 def marks_together(rows: pl.DataFrame) -> pl.Series:
     """Of the cells of each row; in another order they are others."""
     first, *more = map(marks, rows.get_columns())
-    for each in more:
-        pair = pl.DataFrame([first.alias("first"), each.alias("next")])
-        first = pair.select(pl.col("first") * SPREAD + pl.col("next")).to_series()
-    return first
+    return reduce(lambda before, each: before * SPREAD + each, more, first)
