@@ -28,6 +28,7 @@ from schemas.objects import upload_key
 
 PIECE = 5 * 1024 * 1024  # what S3 takes as the smallest piece
 PIECES = 2  # on their way at a time
+BLOCK = 1024 * 1024  # bytes that are hashed and written at a time
 READ = 1024 * 1024  # bytes at a time that go out
 FIELD_MAX = 1024  # bytes of a form field
 ENVELOPE = 64 * 1024  # what a form may add to its file
@@ -83,18 +84,22 @@ class Objects:
 
         A writer that is not closed leaves no object behind.
         """
-        digest, length = hashlib.sha256(), 0
+        digest, hashing, length = hashlib.sha256(), None, 0
         writer = obstore.open_writer_async(
             self._store, key, buffer_size=PIECE, max_concurrency=PIECES
         )
-        async for piece in pieces:
-            length += len(piece)
+        async for block in together(pieces):
+            length += len(block)
             if length > limit:
                 raise TooLarge(limit=limit)
-            digest.update(piece)
-            await writer.write(piece)
-        if length == 0:
+            if hashing:
+                await hashing
+            # Beside the loop, which receives the next block meanwhile.
+            hashing = asyncio.ensure_future(asyncio.to_thread(digest.update, block))
+            await writer.write(block)
+        if hashing is None:
             raise Rejected("The upload is empty.")
+        await hashing
         await writer.close()
         return length, digest.digest()
 
@@ -209,6 +214,20 @@ async def body_of(req: Request) -> AsyncGenerator[bytes, None]:
             announced=req.content_length,
             received=received,
         )
+
+
+async def together(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """The same bytes in blocks: each has a price of its own, here and in the store."""
+    waiting: list[bytes] = []
+    room = BLOCK
+    async for piece in pieces:
+        waiting.append(piece)
+        room -= len(piece)
+        if room <= 0:
+            yield b"".join(waiting)
+            waiting, room = [], BLOCK
+    if any(waiting):
+        yield b"".join(waiting)
 
 
 async def short(part: BodyPart) -> str:

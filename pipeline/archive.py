@@ -10,7 +10,7 @@ import stat
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -41,6 +41,10 @@ class Source:
     zipped: bool
     limits: Limits
     encoding: Literal["utf-8", "cp932"] = "utf-8"
+
+    def in_pieces_of(self, size: int) -> "Source":
+        """The same, for who reads other pieces."""
+        return replace(self, limits=replace(self.limits, piece=min(size, self.limits.piece)))
 
     def chunks(self) -> Iterator[list[bytes]]:
         """The bytes in blocks, a piece of them at a time, not put together yet.

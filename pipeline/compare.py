@@ -23,6 +23,7 @@ from psycopg.sql import Literal as Value
 
 from pipeline import lookup
 from pipeline.database import Connection, beside, one, tenant
+from pipeline.digests import numbers
 from pipeline.lookup import NONE, Index, Met, Ranges, as_numbers, places_of
 from pipeline.merge import listed
 from pipeline.spool import Shelf, Spool
@@ -105,11 +106,6 @@ def ranged(
     return seen
 
 
-def numbers(rows: pl.DataFrame) -> pl.Series:
-    """The digests of rows, as they are stored, as numbers."""
-    return rows["digest"].str.to_integer(base=16, dtype=pl.UInt128)
-
-
 def lines_of(rows: Shelf, lines: pl.Series) -> Iterator[pl.DataFrame]:
     """The rows that stand on these lines (ascending)."""
     if lines.is_empty():
@@ -130,12 +126,12 @@ def settle(stored: "Stored", lines: Index | Ranges, met: Met) -> None:
     stored.stage_doubled(doubled)
 
 
-def as_text(rows: pl.DataFrame) -> pl.DataFrame:
-    """The same with digests, if there are, as PostgreSQL reads them."""
+def as_bytes(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same with digests, if there are, as rows have them."""
     if "digest" not in rows.columns:
         return rows
-    texts = map("{:032x}".format, rows["digest"])
-    return rows.with_columns(pl.Series("digest", texts, dtype=pl.String))
+    digests = [number.to_bytes(16, "big") for number in rows["digest"]]
+    return rows.with_columns(pl.Series("digest", digests, dtype=pl.Binary))
 
 
 class Fetching:
@@ -196,18 +192,18 @@ class Stored:
 
     def index(self) -> Index:
         """Their digests, at hand: in one value, for to put them together in parts takes longer."""
-        return Index(as_numbers(blob, "big").sort() for blob in self._blobs(ONCE) if blob)
+        return Index(as_numbers(blob).sort() for blob in self._blobs(ONCE) if blob)
 
     def spool(self, spool: Spool) -> None:
         """Their digests, some at a time."""
         for blob in self._blobs(SOME):
-            spool.add(as_numbers(blob, "big").to_frame())
+            spool.add(as_numbers(blob).to_frame())
 
     def of_staged(self) -> pl.Series:
         """The digests of those whose key is staged."""
         if is_empty(self.db, staged(self.entity)):
             return NONE
-        return as_numbers(b"".join(self._blobs(SOME, self._composed(STAGED))), "big")
+        return as_numbers(b"".join(self._blobs(SOME, self._composed(STAGED))))
 
     def among(self, keys: pl.Series) -> pl.Series:
         """Which of these keys are theirs."""
@@ -243,7 +239,7 @@ class Stored:
         self.db.execute(ASKED)
         columns = SQL(", ").join(map(Identifier, rows.columns))
         statement = SQL("copy pg_temp.asked ({}) from stdin (format csv)")
-        copied(self.db, statement.format(columns), map(as_text, rows.iter_slices(TOGETHER)))
+        copied(self.db, statement.format(columns), map(as_bytes, rows.iter_slices(TOGETHER)))
 
     def _composed(self, statement: LiteralString, **more: Composable) -> Composed:
         columns = names(self.entity)

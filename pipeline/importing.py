@@ -14,7 +14,7 @@ it begins again, and is staged like any other.
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -55,7 +55,11 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Import:
-    """One attempt at one import: its collaborators, and what it has done so far."""
+    """One attempt at one import: its collaborators, and what it has done so far.
+
+    `proven` raises where the upload turns out to be another than was sent: it is read meanwhile,
+    and asked before anything comes of that.
+    """
 
     claim: Claim
     db: Connection
@@ -65,6 +69,7 @@ class Import:
     emit: Emit
     limits: Limits = field(default_factory=Limits)
     store: ObjectStore | None = None
+    proven: Callable[[], None] = lambda: None
     findings: Findings = field(init=False)
     reader: Reader = field(init=False)
     first: FirstLoad = field(init=False)
@@ -224,6 +229,7 @@ class Import:
         return proposals.tally(self.db, self.claim.tenant_id, first=first)
 
     def _publish(self, merge: Merge, tally: Tally, guard: Guard, policy: Policy) -> RunEnded:
+        self.proven()
         claims.hold(self.db, self.claim)
         if merge.version == 1:
             loads.close(self.db, self.claim.tenant_id)
@@ -243,6 +249,7 @@ class Import:
         self, base: int, tally: Tally, guard: Guard, policy: Policy, *, kept: bool
     ) -> RunEnded:
         """End the attempt with what would change shown, and nothing changed."""
+        self.proven()
         if kept:
             proposals.fall(self.db)
         else:
@@ -344,6 +351,7 @@ class Import:
         return settled
 
     def _reject(self) -> RunEnded:
+        self.proven()
         counts = {
             file: Counts(rows=rows, rejected=len(self.reader.faulty[file]))
             for file, rows in self.reader.rows.items()

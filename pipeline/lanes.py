@@ -50,7 +50,7 @@ class Lanes:
         self, db: Connection, claim: Claim, token: UUID, check: Callable[[], None]
     ) -> None:
         self._like, self._claim, self._token, self._check = db, claim, token, check
-        self._next: queue.Queue[Rows | None] = queue.Queue(LANES)
+        self._next: queue.Queue[Rows | None] = queue.Queue(1)
         self._created: list[Counter[str]] = []  # of each lane, for two may end at once
         self._errors: list[BaseException] = []
         self._stopped = threading.Event()

@@ -18,7 +18,7 @@ record.
 
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -27,16 +27,16 @@ from typing import NamedTuple
 import obstore
 import polars as pl
 import structlog
-import xxhash
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
 from pipeline.claims import Claim
 from pipeline.database import Connection
-from pipeline.lookup import NONE, Index, Met, Ranges, as_numbers, places_of
+from pipeline.digests import of_texts
+from pipeline.lookup import NONE, Index, Met, Ranges, places_of
 from pipeline.opening import File
 from pipeline.spool import Spool
-from pipeline.text import Piece, blocks
+from pipeline.text import Piece
 from schemas.objects import lines_prefix
 from schemas.policy import Reading
 from schemas.roster import AnyEntity
@@ -44,7 +44,7 @@ from schemas.rules import RULES
 from schemas.statements import load
 
 SQL = load("pipeline", "lines.sql")
-MEANING = 2  # raised when a line comes to mean something else though no rule changes its id
+MEANING = 3  # raised when a line comes to mean something else though no rule changes its id
 PART = 32 * 1024 * 1024  # bytes of a file for each part of a base: what is sorted at a time
 MANY = 0.2  # share of unknown lines beyond which reading the whole file is quicker
 PATCHED = 0.1  # share of the records beyond which a patch becomes part of its base
@@ -60,28 +60,22 @@ class Hashed(NamedTuple):
     """The lines of a piece, what ends them left out: their digests, and how many bytes each has."""
 
     digests: pl.Series
-    sizes: Sequence[int]
+    sizes: pl.Series
 
     def chosen(self, body: Piece, which: pl.Series) -> Piece:
         """Some lines of the piece. To know where they stand spares splitting it once more."""
-        sizes = pl.Series(self.sizes, dtype=pl.Int64)
-        ends = (sizes + 1).cum_sum().filter(which)
-        places = zip(ends - sizes.filter(which) - 1, ends - 1, strict=True)
+        ends = (self.sizes + 1).cum_sum().filter(which)
+        places = zip(ends - self.sizes.filter(which) - 1, ends - 1, strict=True)
         data = b"\n".join([body.data[start:end] for start, end in places])
-        return Piece(data, body.first, body.read, body.numbers(len(sizes)).filter(which))
+        return Piece(data, body.first, body.read, body.numbers(len(self.sizes)).filter(which))
 
 
 def hashed(data: bytes) -> Hashed:
     """Every line by its digest and its size."""
-    found: list[bytes] = []
-    sizes: list[int] = []
-    for block in blocks(data):
-        lines = block.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        found.append(b"".join(map(xxhash.xxh3_128_digest, lines)))
-        sizes += map(len, lines)
-    return Hashed(as_numbers(b"".join(found)), sizes)
+    lines = pl.Series("line", [data]).cast(pl.String).str.split("\n").explode()
+    if data.endswith(b"\n"):
+        lines = lines[:-1]
+    return Hashed(of_texts(lines), lines.str.len_bytes().cast(pl.Int64))
 
 
 def of_rows(body: Piece, rows: pl.DataFrame) -> pl.DataFrame:
@@ -96,10 +90,7 @@ def of_rows(body: Piece, rows: pl.DataFrame) -> pl.DataFrame:
 
 def unlike(ids: pl.Series) -> pl.Series:
     """For each record a digest that no line has, for none has a line feed in it."""
-    if ids.is_empty():
-        return NONE
-    texts = (b"\n" + text.encode() for text in ids)
-    return as_numbers(b"".join(map(xxhash.xxh3_128_digest, texts)))
+    return of_texts("\n" + ids)
 
 
 def context(file: File, profile: str, reading: Reading, aliases: Collection[int] = ()) -> bytes:

@@ -8,7 +8,7 @@ end is the same: which digests no line has, and which several lines have.
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
@@ -21,10 +21,10 @@ NOWHERE = pl.Series(dtype=pl.UInt32)
 NONE = pl.Series("digest", dtype=pl.UInt128)
 
 
-def as_numbers(blob: bytes, endianness: Literal["little", "big"] = "little") -> pl.Series:
-    """16 bytes each as one number each."""
+def as_numbers(blob: bytes) -> pl.Series:
+    """16 bytes each, the highest first, as one number each."""
     kind = pl.Array(pl.UInt128, len(blob) // 16)
-    packed = pl.Series("digest", [blob]).bin.reinterpret(dtype=kind, endianness=endianness)
+    packed = pl.Series("digest", [blob]).bin.reinterpret(dtype=kind, endianness="big")
     return packed.explode()
 
 

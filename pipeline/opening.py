@@ -26,6 +26,7 @@ from schemas.roster import BINDING, BY_FILE, AnyEntity
 from schemas.rules import Finding
 from schemas.runs import Mode
 
+HEAD = 64 * 1024  # bytes that are read for a header, or more where that is longer
 AUTOMATIC = Reading()
 NO_MAPPINGS: Mappings = {}
 
@@ -139,7 +140,8 @@ class Opener:
     def file(self, entity: AnyEntity, source: Source, mode: Mode) -> File | None:
         """The file with its header row, and the plan of its mapping, if it can be read."""
         try:
-            head, _ = text.split_header(next(iter(text.pieces(source))), source.name)
+            first = next(iter(text.pieces(source.in_pieces_of(HEAD))))
+            head, _ = text.split_header(first, source.name)
         except Broken as broken:
             self.findings.add([archive.damage(source) or broken.finding])
             return None

@@ -40,7 +40,7 @@ from schemas.policy import Reading
 from schemas.profiles import Profile
 from schemas.rules import Finding
 
-DEPTH = 2
+DEPTH = 1
 """Batches that may wait for who stages them."""
 WAITING = 1
 """Pieces that may wait to be read."""

@@ -122,6 +122,8 @@ def copied(db: Connection, statement: Composed, batches: "Iterable[pl.DataFrame]
 
 def text_of(rows: "pl.DataFrame") -> bytes:
     """Polars writes the CSV that PostgreSQL reads: a null is a blank without quotes."""
+    if "digest" in rows.columns:
+        rows = rows.with_columns(rows.get_column("digest").bin.encode("hex"))
     text = io.BytesIO()  # as text it would be made, and then encoded once more
     rows.write_csv(text, include_header=False)
     return text.getvalue()

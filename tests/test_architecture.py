@@ -54,7 +54,7 @@ def test_no_package_of_the_tests_shadows_ours() -> None:
 
 
 def test_only_what_reads_files_loads_data_frames() -> None:
-    absent = "import sys; sys.modules['polars'] = sys.modules['xxhash'] = None; "
+    absent = "import sys; sys.modules['polars'] = sys.modules['polars_hash'] = None; "
     done = run(
         f"{absent}import api.app; assert not any(m.startswith('pipeline') for m in sys.modules)"
     )

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -18,7 +19,7 @@ from schemas.jobs import PrepareDeltas
 from schemas.settings import Settings, plain
 from workers.attempts import Attempts
 from workers.limits import limits
-from workers.objects import Damaged, fetch
+from workers.objects import Damaged, fetched
 from workers.port import ring_on
 from workers.scratch import scratch
 
@@ -74,29 +75,42 @@ class Importer(Attempts[Claim]):
     def _import(self, db: Connection, claim: Claim, watch: Watch) -> str:
         if claim.decided:
             return Deciding(claim, db, watch, self.emit).run().state
-        with scratch(self.settings.work_folder) as folder:
-            path = folder / "upload"
-            try:
-                self._fetch(db, claim, path)
-            except Damaged:
-                return self._fail(db, claim, watch, "upload_damaged")
-            return (
-                Import(claim, db, path, folder, watch, self.emit, limits(self.settings), self.store)
-                .run()
-                .state
-            )
+        try:
+            with (
+                scratch(self.settings.work_folder) as folder,
+                self._fetched(db, claim, folder / "upload") as proven,
+            ):
+                return (
+                    Import(
+                        claim,
+                        db,
+                        folder / "upload",
+                        folder,
+                        watch,
+                        self.emit,
+                        limits(self.settings),
+                        self.store,
+                        proven,
+                    )
+                    .run()
+                    .state
+                )
+        except Damaged:
+            return self._fail(db, claim, watch, "upload_damaged")
 
     def _tell(self, ended: RunEnded) -> str:
         """Say how a run has ended that does not say so itself."""
         self.emit(ended)
         return ended.state
 
-    def _fetch(self, db: Connection, claim: Claim, path: Path) -> None:
+    def _fetched(
+        self, db: Connection, claim: Claim, path: Path
+    ) -> AbstractContextManager[Callable[[], None]]:
         with tenant(db, claim.tenant_id):
             key, size, sha256 = one(
                 db, claims.SQL["upload"], {**claim.key, "upload_id": claim.upload_id}
             )
-        fetch(self.store, key, path, size=size, sha256=sha256)
+        return fetched(self.store, key, path, size=size, sha256=sha256)
 
     def _fail(self, db: Connection, claim: Claim, watch: Watch, code: str) -> str:
         failure = {"code": code, **FAILURES[code]}

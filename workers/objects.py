@@ -1,6 +1,9 @@
 """Bring an upload from the object store to a local file, and prove that it is whole."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import obstore
@@ -21,16 +24,40 @@ def open_store(location: str) -> ObjectStore:
     return LocalStore(Path(location), mkdir=True)
 
 
-def fetch(store: ObjectStore, key: str, target: Path, *, size: int, sha256: bytes) -> None:
-    """Bring the object to a file of ours; raises Damaged where it is missing or differs."""
+@contextmanager
+def fetched(
+    store: ObjectStore, key: str, target: Path, *, size: int, sha256: bytes
+) -> Iterator[Callable[[], None]]:
+    """Bring the object to a file of ours, and prove that it is whole while it is read.
+
+    What is yielded waits for the proof; nothing may come of what was read before. It raises Damaged
+    where the object differs, and so does this at once where it is missing. Whatever its reader
+    stumbles over may come of the damage, which is told instead.
+    """
+    bring(store, key, target)
+    with ThreadPoolExecutor(1, thread_name_prefix="proof") as beside:
+        proof = beside.submit(prove, target, size, sha256)
+        try:
+            yield proof.result
+        except BaseException:
+            proof.result()
+            raise
+
+
+def bring(store: ObjectStore, key: str, target: Path) -> None:
+    """Bring the object to a file of ours; raises Damaged where it is missing."""
     try:
         if not linked(store, key, target):
             copy(store, key, target)
     except (NotFoundError, FileNotFoundError) as error:
         raise Damaged from error
-    with target.open("rb") as file:
+
+
+def prove(path: Path, size: int, sha256: bytes) -> None:
+    """Raises Damaged where these are not the bytes."""
+    with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").digest()
-    if target.stat().st_size != size or found != sha256:
+    if path.stat().st_size != size or found != sha256:
         raise Damaged
 
 

@@ -129,10 +129,10 @@ def told(db: Connection, file: Sequence[Line]) -> tuple[list[Line], list[str]]:
     columns = SQL(", ").join(map(SQL, ["line", *names(Org)]))
     found = db.execute(SQL("select {} from {} order by line").format(columns, staged(Org)))
     rows = found.fetchall()
-    expected: Mapping[int, str] = dict(frame(file).select("line", "digest").rows())
+    expected: Mapping[int, bytes] = dict(frame(file).select("line", "digest").rows())
     at = [column.name for column in found.description or ()].index
     for row in rows:
-        assert row[at("digest")].hex == expected[row[0]]
+        assert row[at("digest")].bytes == expected[row[0]]
         assert (row[at("status")], row[at("metadata")]) == ("active", {"a": "b"})
     went = db.execute(SQL("select sourced_id from {} order by 1").format(gone(Org))).fetchall()
     keys = [key for (key,) in went]

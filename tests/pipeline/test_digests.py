@@ -5,8 +5,9 @@ from itertools import combinations
 
 import polars as pl
 import pytest
+import xxhash
 
-from pipeline.digests import digested
+from pipeline.digests import digested, numbers, of_texts
 from pipeline.frames import typed
 from pipeline.header import layout
 from schemas.digests import GONE
@@ -30,7 +31,7 @@ def digest(entity: AnyEntity, cells: Mapping[str, str], mode: Mode = "bulk") -> 
     frame = pl.DataFrame([row], schema=dict.fromkeys(shape.names, pl.String))
     frame = frame.insert_column(0, pl.Series("line", [2]))
     (found,) = digested(typed(entity, shape, mode, frame))["digest"]
-    return str(found)
+    return bytes(found).hex()
 
 
 BOARD = {"sourced_id": "board", "name": "架空市教育委員会", "type": "district"}
@@ -50,6 +51,18 @@ def test_the_algorithm_has_not_changed() -> None:
     """Digests lie beside the rows: another algorithm would rewrite every district."""
     assert digest(Org, BOARD) == PINNED["board"]
     assert digest(User, {**TARO, "metadata.x": ""}) == PINNED["taro"]
+
+
+def test_it_is_xxh3_128_of_texts_of_every_length() -> None:
+    """Its code has another branch for each of some ranges of lengths."""
+    texts = ["", *("か\u3099𠮷a,"[: at % 5] + "x" * at for at in range(2000))]
+    expected = [xxhash.xxh3_128_intdigest(text.encode()) for text in texts]
+    assert of_texts(pl.Series("text", texts)).to_list() == expected
+
+
+def test_as_a_number_the_highest_byte_comes_first() -> None:
+    rows = digested(pl.DataFrame({"line": [2, 3], "a": ["x", "y"]}))
+    assert numbers(rows).to_list() == [int.from_bytes(digest, "big") for digest in rows["digest"]]
 
 
 def test_equal_values_have_equal_digests_whatever_the_line_and_the_spelling() -> None:

@@ -38,11 +38,12 @@ def schools(*keys: str, name: str | None = "x") -> Rows:
             "type": "school",
             "status": "active",
             "metadata": None,
-            "digest": UUID(int=number).hex,
+            "digest": UUID(int=number).bytes,
         }
         for number, key in enumerate(keys, start=2)
     ]
-    schema = {"line": pl.Int64, **dict.fromkeys([*columns, "metadata", "digest"], pl.String)}
+    texts = dict.fromkeys([*columns, "metadata"], pl.String)
+    schema = {"line": pl.Int64, **texts, "digest": pl.Binary}
     return Org, pl.DataFrame(rows, schema=schema)
 
 

@@ -58,7 +58,7 @@ def test_the_digest_of_every_line_is_told_whatever_ends_it() -> None:
     for data in (b"a,b\r\nc,d\r\n", b"a,b\r\nc,d\r"):
         expected = [xxhash.xxh3_128_digest(line) for line in (b"a,b\r", b"c,d\r")]
         found = lines.hashed(data)
-        assert [number.to_bytes(16, "little") for number in found.digests] == expected
+        assert [number.to_bytes(16, "big") for number in found.digests] == expected
 
 
 def test_chosen_lines_of_a_hashed_piece_are_those_of_the_piece() -> None:

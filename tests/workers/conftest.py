@@ -67,14 +67,17 @@ class Hub:
         body: bytes = b"not a zip",
         *,
         stored: bool = True,
-        changed: bool = False,
+        instead: bytes | None = None,
         age: float = 0.0,
     ) -> UUID:
-        """An upload and its run, as the gateway leaves them; the run is `age` seconds old."""
+        """An upload and its run, as the gateway leaves them; the run is `age` seconds old.
+
+        `instead`: what is stored where the upload should be.
+        """
         run_id, upload_id = uuid4(), uuid4()
         key = upload_key(tenant_id, upload_id)
         if stored:
-            obstore.put(self.store, key, b"?" + body[1:] if changed else body)
+            obstore.put(self.store, key, body if instead is None else instead)
         self.admin.execute(
             "insert into uploads (tenant_id, id, object_key, bytes, sha256, created_at)"
             " values (%s, %s, %s, %s, %s, now() - make_interval(secs => %s))",

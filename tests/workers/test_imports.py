@@ -51,14 +51,34 @@ def test_where_nothing_is_due_nothing_is_attempted(
     assert hub.run(run_id)["attempts"] == 0
 
 
-@pytest.mark.parametrize("damage", [{"stored": False}, {"changed": True}], ids=str)
-def test_a_damaged_upload_fails_the_run_in_both_languages(
-    hub: Hub, district: int, importer: Make, package: Package, damage: dict[str, bool]
+def test_a_lost_upload_fails_the_run_in_both_languages(
+    hub: Hub, district: int, importer: Make, package: Package
 ) -> None:
-    run_id = hub.push(district, package(), **damage)
+    run_id = hub.push(district, package(), stored=False)
     assert importer().attempt(district)
     assert_failed(hub, run_id, "upload_damaged")
     assert importer().attempt(district) is False, "it will not get better"
+
+
+@pytest.mark.parametrize("what", ["applied", "shown", "rejected", "not readable"])
+@pytest.mark.parametrize("first", [True, False], ids=["first load", "later push"])
+def test_of_an_upload_that_is_not_what_was_sent_nothing_comes(
+    hub: Hub, district: int, importer: Make, package: Package, what: str, *, first: bool
+) -> None:
+    """It is read before that is known, and would be applied, shown or rejected."""
+    if not first:
+        hub.push(district, package())
+        assert importer().attempt(district)
+    users = hub.count("users", district)
+    other = package("someone else")
+    unlike = {"rejected": b"not a zip", "not readable": b"?" + other[1:]}.get(what, other)
+    run_id = hub.push(district, package("Hanako"), instead=unlike)
+    if what == "shown":
+        hub.change(run_id, apply="review")
+    assert importer().attempt(district)
+    assert_failed(hub, run_id, "upload_damaged")
+    assert hub.run(run_id)["attempts"] == 1, "it will not get better"
+    assert hub.count("users", district) == users
 
 
 def test_a_run_that_was_interrupted_too_often_fails_in_both_languages(

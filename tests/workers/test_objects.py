@@ -9,7 +9,7 @@ import obstore
 import pytest
 from obstore.store import MemoryStore, ObjectStore
 
-from workers.objects import Damaged, fetch, open_store
+from workers.objects import Damaged, fetched, open_store
 
 BODY = b"sourcedId,name\r\n"
 HASH = hashlib.sha256(BODY).digest()
@@ -40,23 +40,54 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 
 
 def test_a_whole_upload_is_brought(store: ObjectStore, tmp_path: Path) -> None:
-    fetch(store, "whole", tmp_path / "upload", size=len(BODY), sha256=HASH)
-    assert (tmp_path / "upload").read_bytes() == BODY
+    path = tmp_path / "upload"
+    with fetched(store, "whole", path, size=len(BODY), sha256=HASH) as proven:
+        assert path.read_bytes() == BODY
+        proven()
 
 
-@pytest.mark.parametrize(
-    ("key", "size", "sha256"),
-    [
-        pytest.param("whole", len(BODY) + 1, HASH, id="another size"),
-        pytest.param("whole", len(BODY), hashlib.sha256(b"").digest(), id="another hash"),
-        pytest.param("missing", len(BODY), HASH, id="missing"),
-    ],
-)
-def test_anything_else_is_damaged(
-    store: ObjectStore, tmp_path: Path, key: str, size: int, sha256: bytes
+UNLIKE = [
+    pytest.param(len(BODY) + 1, HASH, id="another size"),
+    pytest.param(len(BODY), hashlib.sha256(b"").digest(), id="another hash"),
+]
+
+
+@pytest.mark.parametrize(("size", "sha256"), UNLIKE)
+def test_who_asks_is_told_that_it_is_damaged(
+    store: ObjectStore, tmp_path: Path, size: int, sha256: bytes
 ) -> None:
-    with pytest.raises(Damaged):
-        fetch(store, key, tmp_path / "upload", size=size, sha256=sha256)
+    with fetched(store, "whole", tmp_path / "upload", size=size, sha256=sha256) as proven:
+        with pytest.raises(Damaged):
+            proven()
+        with pytest.raises(Damaged):
+            proven()
+
+
+@pytest.mark.parametrize(("size", "sha256"), UNLIKE)
+def test_what_the_reader_stumbles_over_is_the_damage(
+    store: ObjectStore, tmp_path: Path, size: int, sha256: bytes
+) -> None:
+    with (
+        pytest.raises(Damaged),
+        fetched(store, "whole", tmp_path / "upload", size=size, sha256=sha256),
+    ):
+        raise EOFError
+
+
+def test_over_a_whole_one_the_reader_stumbles_itself(store: ObjectStore, tmp_path: Path) -> None:
+    with (
+        pytest.raises(EOFError),
+        fetched(store, "whole", tmp_path / "upload", size=len(BODY), sha256=HASH),
+    ):
+        raise EOFError
+
+
+def test_a_missing_upload_is_damaged(store: ObjectStore, tmp_path: Path) -> None:
+    with (
+        pytest.raises(Damaged),
+        fetched(store, "missing", tmp_path / "upload", size=len(BODY), sha256=HASH),
+    ):
+        pytest.fail("there is nothing to read")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads its own peak from /proc")
