@@ -23,6 +23,7 @@ from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 KEY = "sourced_id"
 NONE = pl.Series(KEY, dtype=pl.UInt128)
 PART = 250_000  # marks that are put in order at a time
+HIGH = pl.Series([2**64], dtype=pl.UInt128)
 SEEDS = (randbits(64), randbits(64))
 LAST: Mapping[str, AnyEntity] = {
     column.to: entity for entity in ROSTERING for column in entity.references()
@@ -89,10 +90,9 @@ class Targets:
 
 
 def marks(keys: pl.Series) -> pl.Series:
-    """What is remembered of sourcedIds."""
-    high, low = (pl.col(KEY).hash(seed).cast(pl.UInt128) for seed in SEEDS)
-    whole = high * pl.lit(2**64, dtype=pl.UInt128) + low
-    return keys.to_frame(KEY).select(whole).to_series()
+    """What is remembered of sourcedIds; an expression of both would only wake other threads."""
+    high, low = (keys.hash(seed).cast(pl.UInt128) for seed in SEEDS)
+    return high * HIGH + low
 
 
 def named(column: Key | Ref | Refs, rows: pl.DataFrame) -> pl.Series:

@@ -14,7 +14,7 @@ import polars as pl
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pipeline.faults import Findings, Sort, cut, pointers
-from pipeline.records.checks import CHECKS, JAPAN, KINDS, Check, Kind, Single
+from pipeline.records.checks import CHECKS, JAPAN, KINDS, Check, Inside, Kind, Proof
 from pipeline.records.state import Row, State, Stored
 from schemas import rules
 from schemas.columns import AnyColumn, Key, Ref, Refs
@@ -38,7 +38,7 @@ class Asking:
     limit: int
     complete: frozenset[str] | None = None
     sound: frozenset[str] = frozenset()
-    proven: Collection[Kind | Single] = frozenset()
+    proven: Collection[Kind | Proof | Inside] = frozenset()
 
     def learn(self) -> None:
         """Let the state know the rows with errors, so that what follows from them is recognised."""
@@ -84,7 +84,7 @@ class Asking:
         """The rules that are declared one by one."""
         for check in CHECKS:
             rule = check.under(self.profile.name)
-            if check.single in self.proven:
+            if check.proof in self.proven:
                 continue
             if rule and (rule.severity == "error") == error and self._concerned(check):
                 yield self.check(check, rule)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import LiteralString
 
 from schemas import rules
-from schemas.columns import AnyColumn, Column, Ref
+from schemas.columns import AnyColumn, Column, Day, Ref, Refs
 from schemas.profiles import PROFILES
 from schemas.roster import BY_FILE, ROSTERING, AnyEntity
 from schemas.roster.orgs import AcademicSession, Org
@@ -49,12 +49,79 @@ class Few:
 
 
 @dataclass(frozen=True)
-class Single:
-    """Rows that have these values: where no two of them share what the column says."""
+class Kind:
+    """A reference whose target must be of one type; outside of Japan an `ext:` type passes too."""
 
     entity: AnyEntity
     column: AnyColumn
-    where: tuple[tuple[str, str], ...] = ()
+    to: AnyEntity
+    type: AnyColumn
+    expected: str
+    japan: bool = False
+
+    @property
+    def rule(self) -> Rule:
+        """What a target of another type breaks."""
+        return rules.records.KIND_BY_PROFILE if self.japan else rules.records.KIND
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Active rows that have one of these words, None for blank, and name a record `of` a kind."""
+
+    entity: AnyEntity
+    where: tuple[tuple[AnyColumn, tuple[str | None, ...]], ...] = ()
+    of: Kind | None = None
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What rows have in columns, together, as far as none of them is blank.
+
+    A required column never is, or no row would come in; so a rule need not say what it then finds.
+    """
+
+    rows: Rows
+    columns: tuple[AnyColumn, ...]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is enough for a rule to hold, where the rows of a package are all there is."""
+
+    cells: Cells
+    others: Cells | None = None
+
+    @property
+    def whole(self) -> tuple[Cells, ...]:
+        """All that it speaks of."""
+        return (self.cells, self.others) if self.others else (self.cells,)
+
+
+class Single(Proof):
+    """No two rows have the same cells."""
+
+
+class Within(Proof):
+    """Whatever stands in the cells stands in the others, too."""
+
+
+class Apart(Proof):
+    """Nothing that stands in the cells stands in the others, too."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Rows begin within the spans of all that others list, and end in or behind them.
+
+    `spans`: the column of a list; `first` and `last` are the days of a record that is listed.
+    """
+
+    begin: Day
+    end: Day
+    spans: Refs
+    first: Day
+    last: Day
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +129,11 @@ class Check:
     """A rule and the query for what breaks it. `entity` and `column` are the place that is named.
 
     `near`: by relation, a column and the query for its keys. `parts`: queries with a name of their
-    own, and `few` rows of a relation. `single`: what is enough for the rule to hold. `whole`:
-    columns of files that must be known completely, for the rule looks for what is not there; a
-    faulty row of theirs that names `person` is what the finding follows from. `ids`: values and
-    facts that are sourcedIds, and where from, as far as `column` does not say so.
+    own, and `few` rows of a relation. `proof`: where it holds of the rows of a package, and nothing
+    is stored, the query finds nothing. `whole`: columns of files that must be known completely, for
+    the rule looks for what is not there; a faulty row of theirs that names `person` is what the
+    finding follows from. `ids`: values and facts that are sourcedIds, and where from, as far as
+    `column` does not say so.
     `profiles` are those that have the rule; to the `advised` ones it is a warning whatever it is.
     """
 
@@ -76,7 +144,7 @@ class Check:
     near: Mapping[str, tuple[str, LiteralString]] = field(default_factory=dict)
     parts: Mapping[str, LiteralString] = field(default_factory=dict)
     few: Mapping[str, Few] = field(default_factory=dict)
-    single: Single | None = None
+    proof: Proof | Inside | None = None
     whole: tuple[Column, ...] = ()
     facts: tuple[str, ...] = ()
     ids: Mapping[str, AnyColumn] = field(default_factory=dict)
@@ -97,23 +165,6 @@ class Check:
         return " ".join([self.sql, *self.parts.values(), *near, *few])
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A reference whose target must be of one type; outside of Japan an `ext:` type passes too."""
-
-    entity: AnyEntity
-    column: AnyColumn
-    to: AnyEntity
-    type: AnyColumn
-    expected: str
-    japan: bool = False
-
-    @property
-    def rule(self) -> Rule:
-        """What a target of another type breaks."""
-        return rules.records.KIND_BY_PROFILE if self.japan else rules.records.KIND
-
-
 TYPES: Mapping[str, AnyColumn] = {
     each.entity: each for each in (Org.type, AcademicSession.type, Class.class_type)
 }
@@ -131,6 +182,20 @@ KINDS: tuple[Kind, ...] = (
 )
 """CSV binding 8; in Japan also japan-profile 5 and 8."""
 
+
+USERS = Rows(User)
+ROLES = Rows(Role)
+PRIMARY_ROLES = Rows(Role, ((Role.role_type, ("primary",)),))
+STUDENTS = Cells(Rows(Role, ((Role.role, ("student",)),)), (Role.user_sourced_id,))
+SECONDARY_ROLES = Rows(Role, ((Role.role_type, ("secondary",)),))
+ADMINS = ("principal", "siteAdministrator", "districtAdministrator", "systemAdministrator")
+SECONDARY_ADMINS = Rows(Role, (*SECONDARY_ROLES.where, (Role.role, ADMINS)))
+TEACHERS_FIRST = Rows(Role, (*PRIMARY_ROLES.where, (Role.role, ("teacher", *ADMINS))))
+PRIMARY_TEACHERS = Rows(
+    Enrollment, ((Enrollment.role, ("teacher",)), (Enrollment.primary, ("true",)))
+)
+HOMEROOM = Kind(Enrollment, Enrollment.class_sourced_id, Class, Class.class_type, "homeroom")
+AT_HOME = Rows(Enrollment, of=HOMEROOM)
 
 MEMBERS = """
     select start, line, min(at) as ring from walk as w
@@ -172,7 +237,7 @@ def twice(rule: Rule, column: AnyColumn, advised: frozenset[str] = frozenset()) 
         entity=User,
         column=column,
         near={"after_users": (column.name, near)},
-        single=Single(User, column),
+        proof=Single(Cells(USERS, (column,))),
         sql="""
             select line, sourced_id, NAME as value from (
                 select line, sourced_id, NAME,
@@ -221,7 +286,7 @@ CHECKS: tuple[Check, ...] = (
         entity=Role,
         column=Role.role_type,
         near={"after_roles": ("user_sourced_id", "select user_sourced_id from staged_roles")},
-        single=Single(Role, Role.user_sourced_id, (("role_type", "primary"),)),
+        proof=Single(Cells(PRIMARY_ROLES, (Role.user_sourced_id,))),
         sql="""
             select r.line, r.sourced_id, r.user_sourced_id as value, r.org_sourced_id as org
             from after_roles as r join (
@@ -247,6 +312,11 @@ CHECKS: tuple[Check, ...] = (
                 "select user_profile_sourced_id from after_roles",
             ),
         },
+        # A sourcedId stands once among the profiles, or they would not have come in.
+        proof=Within(
+            Cells(ROLES, (Role.user_profile_sourced_id, Role.user_sourced_id)),
+            Cells(Rows(UserProfile), (UserProfile.sourced_id, UserProfile.user_sourced_id)),
+        ),
         sql="""
             select r.line, r.sourced_id, p.sourced_id as value, p.user_sourced_id as found
             from after_roles as r
@@ -262,6 +332,7 @@ CHECKS: tuple[Check, ...] = (
         entity=User,
         column=None,
         near={"after_roles": ("user_sourced_id", "select sourced_id from new_users")},
+        proof=Within(Cells(USERS, (User.sourced_id,)), Cells(ROLES, (Role.user_sourced_id,))),
         sql="""
             select u.line, u.sourced_id, u.sourced_id as value, u.sourced_id as person
             from new_users as u
@@ -282,6 +353,10 @@ CHECKS: tuple[Check, ...] = (
             "after_orgs": ("sourced_id", "select primary_org_sourced_id from after_users"),
             "after_roles": ("user_sourced_id", "select sourced_id from after_users"),
         },
+        proof=Within(
+            Cells(USERS, (User.sourced_id, User.primary_org_sourced_id)),
+            Cells(ROLES, (Role.user_sourced_id, Role.org_sourced_id)),
+        ),
         parts={
             "strangers": """
                 select u.line, u.sourced_id, u.primary_org_sourced_id from after_users as u
@@ -313,9 +388,7 @@ CHECKS: tuple[Check, ...] = (
             "after_enrollments": ("class_sourced_id", TAUGHT),
             "after_classes": ("sourced_id", "select class_sourced_id from teachers"),
         },
-        single=Single(
-            Enrollment, Enrollment.class_sourced_id, (("role", "teacher"), ("primary", "true"))
-        ),
+        proof=Single(Cells(PRIMARY_TEACHERS, (Enrollment.class_sourced_id,))),
         parts={
             "teachers": """
                 select line, sourced_id, class_sourced_id,
@@ -362,6 +435,13 @@ CHECKS: tuple[Check, ...] = (
         entity=Enrollment,
         column=Enrollment.begin_date,
         near={"after_classes": ("sourced_id", "select class_sourced_id from staged_enrollments")},
+        proof=Inside(
+            begin=Enrollment.begin_date,
+            end=Enrollment.end_date,
+            spans=Class.term_sourced_ids,
+            first=AcademicSession.start_date,
+            last=AcademicSession.end_date,
+        ),
         parts={
             "spans": """
                 select t.sourced_id, min(s.start_date) as first, max(s.end_date) as last
@@ -401,6 +481,7 @@ CHECKS: tuple[Check, ...] = (
             "after_users": ("sourced_id", USERS_OR_ROLES),
             "after_roles": ("user_sourced_id", "select sourced_id from after_users"),
         },
+        proof=Apart(STUDENTS, Cells(Rows(User, ((User.grades, (None,)),)), (User.sourced_id,))),
         sql="""
             select u.line, u.sourced_id, cast(null as text) as value from after_users as u
             where u.grades is null and exists (
@@ -417,6 +498,10 @@ CHECKS: tuple[Check, ...] = (
         entity=Role,
         column=Role.role_type,
         near={"after_roles": ("user_sourced_id", CHANGED_ROLES)},
+        proof=Within(
+            Cells(SECONDARY_ROLES, (Role.user_sourced_id,)),
+            Cells(PRIMARY_ROLES, (Role.user_sourced_id,)),
+        ),
         parts={"secondary": SECONDARY},
         few={"theirs": THEIRS},
         sql="""
@@ -438,6 +523,10 @@ CHECKS: tuple[Check, ...] = (
         entity=Role,
         column=Role.role,
         near={"after_roles": ("user_sourced_id", CHANGED_ROLES)},
+        proof=Within(
+            Cells(SECONDARY_ADMINS, (Role.user_sourced_id,)),
+            Cells(TEACHERS_FIRST, (Role.user_sourced_id,)),
+        ),
         parts={"secondary": SECONDARY},
         few={"theirs": THEIRS},
         sql="""
@@ -503,6 +592,11 @@ CHECKS: tuple[Check, ...] = (
             "after_enrollments": ("user_sourced_id", "select sourced_id from homes"),
             "after_classes": ("sourced_id", "select home_class from homes"),
         },
+        # Of a homeroom, as it should be: then those are enough which the next but one looks at.
+        proof=Within(
+            Cells(USERS, (User.sourced_id, User.home_class)),
+            Cells(AT_HOME, (Enrollment.user_sourced_id, Enrollment.class_sourced_id)),
+        ),
         parts={
             "homes": "select line, sourced_id, home_class from after_users"
             " where home_class is not null",
@@ -530,6 +624,7 @@ CHECKS: tuple[Check, ...] = (
             "after_enrollments": ("user_sourced_id", "select sourced_id from after_users"),
             "after_classes": ("sourced_id", "select class_sourced_id from after_enrollments"),
         },
+        proof=Within(STUDENTS, Cells(AT_HOME, (Enrollment.user_sourced_id,))),
         parts={
             "homerooms": "select sourced_id from after_classes where class_type = 'homeroom'",
             "unhoused": """
