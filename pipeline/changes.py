@@ -47,7 +47,7 @@ class ByFile:
 
 
 def in_turn(files: Sequence[File]) -> list[File]:
-    """The files with the largest in the midst of the others.
+    """The files, the largest in the midst of the others.
 
     So what is asked about it ahead, and behind it, is asked while others are read.
     """
@@ -56,8 +56,8 @@ def in_turn(files: Sequence[File]) -> list[File]:
     largest = max(files, key=lambda file: file.source.size)
     others = [file for file in files if file is not largest]
     sizes = list(accumulate(file.source.size for file in others))
-    half = sum(2 * size <= sizes[-1] for size in sizes)
-    return [*others[:half], largest, *others[half:]]
+    before = sum(2 * size <= sizes[-1] for size in sizes)
+    return [*others[:before], largest, *others[before:]]
 
 
 @dataclass(slots=True)

@@ -211,6 +211,8 @@ class Beside:
     def _db(self) -> Connection:
         db = self._open.enter_context(connected_beside(self._like, name="rosterhub stored"))
         self._open.enter_context(tenant(db, self._tenant_id))
+        # Files are read meanwhile: more processes would only take their turns from that.
+        db.execute("set local max_parallel_workers_per_gather = 0")
         return db
 
 

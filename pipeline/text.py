@@ -17,7 +17,7 @@ from pipeline import encodings
 from pipeline.archive import Source
 from pipeline.faults import Broken
 from pipeline.limits import Limits
-from pipeline.shape import alike
+from pipeline.shape import alike, ends
 from schemas import rules
 from schemas.rules import Finding, Rule
 
@@ -101,7 +101,7 @@ def whole_lines(source: Source) -> Iterator[Piece]:
             continue
         rest = b"".join(begun)
         yield Piece(data, line, read)
-        line += data.count(b"\n")
+        line += ends(data)
     if line == 1 and not rest:
         raise Broken(Finding(rule=rules.text.EMPTY, file=source.name))
     if rest:
