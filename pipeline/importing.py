@@ -15,13 +15,14 @@ it begins again, and is staged like any other.
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 from obstore.store import ObjectStore
 
-from pipeline import aliases, claims, loads, mapping, proposals, rekey, stage
+from pipeline import aliases, claims, loads, mapping, proposals, rekey, stage, twin
 from pipeline.changes import Changes
 from pipeline.claims import Claim, Watch
 from pipeline.database import Connection, tenant
@@ -187,11 +188,7 @@ class Import:
             changes.stage(self.reader.package.files)
             self._leave_out(changes)
         self._enter("check")
-        if not (self.straight and self.first.clean(self.opened)):
-            self._check(policy.reading, first=first)
-        compared = not self.straight or proposals.older_waits(self.db, self.claim)
-        tally = self._tally(first=base == 0) if compared else Tally()
-        guard.read(first=base == 0, tally=tally)
+        tally = self._judge(policy.reading, guard, empty=base == 0, first=first)
         if guard.reasons and self.straight:
             raise Again(kept=True)
         if review or guard.reasons:
@@ -225,8 +222,34 @@ class Import:
             raise Refused
         self.findings.opened(self.reader.package.modes)
 
-    def _tally(self, *, first: bool) -> Tally:
-        return proposals.tally(self.db, self.claim.tenant_id, first=first)
+    def _judge(self, reading: Reading, guard: Guard, *, empty: bool, first: bool) -> Tally:
+        """Ask the rules, and tell what would change: at once, where neither changes the other."""
+        sizes = twin.sizes(self.db) if self._is_plain(reading) and not empty else []
+        if not twin.few(sizes):
+            if not (self.straight and self.first.clean(self.opened)):
+                self._check(self.db, reading, first=first)
+            return self._tally(guard, empty=empty)
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="rules") as pool,
+            twin.twin(self.db, self.claim.tenant_id, sizes) as other,
+        ):
+            asked = pool.submit(self._check, other, reading, first=False)
+            tally = self._tally(guard, empty=False)
+            asked.result()
+        return tally
+
+    def _is_plain(self, reading: Reading) -> bool:
+        """Whether the rules can only refuse the change set, and change nothing of it."""
+        decided = reading.faulty_rows == "reject" and not reading.cascade
+        return decided and not self.findings.fatal and self.reader.aliases is None
+
+    def _tally(self, guard: Guard, *, empty: bool) -> Tally:
+        """What would change, and whether that is to be held."""
+        tally = Tally()
+        if not self.straight or proposals.older_waits(self.db, self.claim):
+            tally = proposals.tally(self.db, self.claim.tenant_id, first=empty)
+        guard.read(first=empty, tally=tally)
+        return tally
 
     def _publish(self, merge: Merge, tally: Tally, guard: Guard, policy: Policy) -> RunEnded:
         self.proven()
@@ -314,9 +337,9 @@ class Import:
                 merge.loaded(file.entity, created[file.entity.file])
                 self.counts[file.entity.file] = Counts(created=created[file.entity.file])
 
-    def _check(self, reading: Reading, *, first: bool) -> None:
+    def _check(self, db: Connection, reading: Reading, *, first: bool) -> None:
         settling = Settling(
-            self.db,
+            db,
             self.claim.tenant_id,
             self.findings,
             self.reader.package.profile,

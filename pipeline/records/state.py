@@ -205,6 +205,7 @@ class Stored(State):
         super().__init__()
         self.db, self.tenant_id, self.scoped, self.loaded = db, tenant_id, not first, loaded
         self._changed: dict[str, bool] = {}
+        self._goes: dict[str, bool] = {}
         self._looked_up: set[AnyEntity] = set()
         self._extents = extents or {}
 
@@ -233,6 +234,7 @@ class Stored(State):
     def refresh(self) -> None:
         """The change set is another one now."""
         self._changed.clear()
+        self._goes.clear()
         self._looked_up.clear()
 
     def live(self, entity: AnyEntity, *, untouched: bool) -> Composed:
@@ -370,8 +372,12 @@ class Stored(State):
         """Whether any stored record of the entity goes."""
         if not self.scoped or not self.changed(entity):
             return False
-        query = SQL("select 1 from {} where status = 'tobedeleted' limit 1").format(staged(entity))
-        return bool(self.rows(query)) or not is_empty(self.db, gone(entity))
+        if entity.table not in self._goes:
+            query = SQL("select 1 from {} where status = 'tobedeleted' limit 1")
+            self._goes[entity.table] = not is_empty(self.db, gone(entity)) or bool(
+                self.rows(query.format(staged(entity)))
+            )
+        return self._goes[entity.table]
 
     def going(self, entity: AnyEntity) -> Composed:
         """The keys of the records that go."""
