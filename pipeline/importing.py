@@ -227,15 +227,21 @@ class Import:
         sizes = twin.sizes(self.db) if self._is_plain(reading) and not empty else []
         if not twin.few(sizes):
             if not (self.straight and self.first.clean(self.opened)):
-                self._check(self.db, reading, first=first)
+                self._check(self._settling(self.db, reading, first=first))
             return self._tally(guard, empty=empty)
         with (
             ThreadPoolExecutor(1, thread_name_prefix="rules") as pool,
             twin.twin(self.db, self.claim.tenant_id, sizes) as other,
         ):
-            asked = pool.submit(self._check, other, reading, first=False)
+            asked = pool.submit(self._check, self._settling(other, reading, apart=True))
             tally = self._tally(guard, empty=False)
-            asked.result()
+            left = [*self._settling(self.db, reading).vanished()]
+            try:
+                asked.result()
+            finally:
+                self.findings.add(left)
+        if self.findings.fatal:
+            raise Refused
         return tally
 
     def _is_plain(self, reading: Reading) -> bool:
@@ -337,8 +343,10 @@ class Import:
                 merge.loaded(file.entity, created[file.entity.file])
                 self.counts[file.entity.file] = Counts(created=created[file.entity.file])
 
-    def _check(self, db: Connection, reading: Reading, *, first: bool) -> None:
-        settling = Settling(
+    def _settling(
+        self, db: Connection, reading: Reading, *, first: bool = False, apart: bool = False
+    ) -> Settling:
+        return Settling(
             db,
             self.claim.tenant_id,
             self.findings,
@@ -350,7 +358,10 @@ class Import:
             loaded=self.straight,
             sound=frozenset(self.first.sound),
             seen=self.first.seen,
+            apart=apart,
         )
+
+    def _check(self, settling: Settling) -> None:
         settled = self._settled(settling)
         self.rejected = Counter(settling.rejected) + Counter(
             {file: self.left_out.count(file) for file in self.left_out.rows}

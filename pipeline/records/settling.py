@@ -34,8 +34,9 @@ class Settling:
     `rows` are the rows of each file, `shown` the findings of one kind that are listed. `first`: the
     district was empty and is loaded at once; `loaded`: its rows are where they will stay, with all
     indexes, and a view of them stands for what is staged; `sound` are the files whose keys and
-    references the load has found to be right, `seen` is what else its rows have shown. `unlike` are
-    the files whose records will not be what their rows say: what was skipped, kept or taken along.
+    references the load has found to be right, `seen` is what else its rows have shown. `apart`:
+    somebody else asks who has `vanished`. `unlike` are the files whose records will not be what
+    their rows say: what was skipped, kept or taken along.
     """
 
     db: Connection
@@ -49,6 +50,7 @@ class Settling:
     loaded: bool = False
     sound: frozenset[str] = frozenset()
     seen: Sieve = field(default_factory=Sieve)
+    apart: bool = False
     unlike: set[str] = field(init=False, default_factory=set)
     skipped: defaultdict[str, set[int]] = field(init=False)
     _state: Stored = field(init=False)
@@ -89,8 +91,13 @@ class Settling:
         if self.skips:
             return self._skip(asking) and self._remark()
         self.findings.add(asking.errors())
-        self.findings.add(asking.vanished(self._state))
+        if not self.apart:
+            self.findings.add(self.vanished())
         return self._remark() and not self.findings.fatal
+
+    def vanished(self) -> Iterator[Finding]:
+        """Stored rows that would be left pointing at a record that goes."""
+        return self._asking(self.shown).vanished(self._state)
 
     def _asking(self, limit: int) -> Asking:
         return Asking(
