@@ -35,7 +35,7 @@ FRUGAL = {
     "MALLOC_MMAP_THRESHOLD_": 16 << 20,
     "MALLOC_TRIM_THRESHOLD_": 32 << 20,
 }
-FRAMES = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:200,muzzy_decay_ms:0,narenas:2"}
+FRAMES = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:5000,muzzy_decay_ms:0,narenas:2"}
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 PostKind: TypeAlias = ProcessKind | Literal["metrics"]
