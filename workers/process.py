@@ -19,7 +19,7 @@ import structlog
 
 from schemas.settings import Settings, plain
 from workers.bells import heard
-from workers.signals import asked_to_stop
+from workers.signals import asked_to_stop, waited
 
 if TYPE_CHECKING:
     from pipeline.packages import Lines
@@ -67,7 +67,7 @@ class Desk:
 
     def watch(self, every: float) -> None:
         """Look again and again, whoever rings or does not."""
-        while not self.stopping.wait(every):
+        while not waited(self.stopping, every):
             if self.free.acquire(blocking=False):
                 try:
                     self.look()

@@ -8,6 +8,7 @@ no thread. Their metrics are collected in one place and served on one port, by a
 
 # ruff: noqa: PLC0415 -- metrics are loaded once it is settled where they are collected
 
+import math
 import os
 import signal
 import tempfile
@@ -23,7 +24,7 @@ import structlog
 from schemas.jobs import ProcessKind
 from schemas.settings import Settings
 from workers.forking import Copy, fork, settle, tune
-from workers.signals import asked_to_stop
+from workers.signals import asked_to_stop, waited
 
 LOOK = 0.2  # seconds between looks
 PAUSE = 1.0  # seconds before a process that died is replaced
@@ -150,4 +151,4 @@ def serve_metrics(settings: Settings) -> None:
         log.warning("metrics_not_served", port=settings.metrics_port, error=error.strerror)
     else:
         log.info("metrics_served", port=server.server_port)
-    stopping.wait()
+    waited(stopping, math.inf)

@@ -35,7 +35,7 @@ from schemas.webhooks import SEALED_FOR, message_id
 from workers import metrics
 from workers.bells import heard
 from workers.outward import Answer, Outward
-from workers.signals import asked_to_stop
+from workers.signals import asked_to_stop, waited
 
 NAME = "rosterhub webhooks"
 EACH = 2  # deliveries of one endpoint under way
@@ -98,7 +98,7 @@ class Sender:
                 if not away:
                     log.warning("database_away", desk="webhooks", error=type(error).__name__)
                 away = True
-                self.stopping.wait(every)
+                waited(self.stopping, every)
 
     def _send(self, db: Connection, control: Connection, every: float) -> None:
         while not self.stopping.is_set():
