@@ -121,7 +121,7 @@ def copied(db: Connection, statement: Composed, batches: "Iterable[pl.DataFrame]
 
 
 def text_of(rows: "pl.DataFrame") -> bytes:
-    """Polars writes the CSV that PostgreSQL reads: a null is a blank without quotes."""
+    """Polars writes the CSV that PostgreSQL reads: a null is a blank, a digest its digits."""
     if "digest" in rows.columns:
         rows = rows.with_columns(rows.get_column("digest").bin.encode("hex"))
     text = io.BytesIO()  # as text it would be made, and then encoded once more

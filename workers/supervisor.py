@@ -29,8 +29,8 @@ from workers.signals import asked_to_stop, waited
 LOOK = 0.2  # seconds between looks
 PAUSE = 1.0  # seconds before a process that died is replaced
 GRACE = 30.0  # seconds to end in good order
-# Both allocators of a worker (Python's and Polars') give memory back soon. At once would cost more
-# in page faults than reading costs: an unchanged push of 240 MB took 737,000 of them, now 60,000.
+# Both allocators of a worker (Python's and Polars') give memory back within seconds. At once would
+# cost more in page faults than reading costs: of an unchanged push of 240 MB once 737,000 of them.
 FRUGAL = {
     "MALLOC_ARENA_MAX": 2,
     "MALLOC_MMAP_THRESHOLD_": 16 << 20,
